@@ -1,8 +1,8 @@
-//! How long answers from a finished index take: 10 million blocks of one tag among 12
-//! million, always the same ones, made without a dump.
+//! Time of answers from a finished index: 10 million blocks of one tag among 12 million,
+//! always the same ones, made without a dump.
 //!
 //! `cargo bench --bench answers`. Limits: opening a list 50 ms, sorting it 300 ms, a page
-//! of rows 16 ms, reopening a kept index 200 ms.
+//! of rows 16 ms, reopening a cached index 200 ms.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
@@ -20,7 +20,7 @@ use poolscope::pool::{Tag, TagPattern};
 
 const WINDOWS: u64 = 60;
 const BLOCKS: u64 = 200_000;
-/// A row of the screen takes one block; a large screen has this many.
+/// Number of rows on a large screen; each row is a block.
 const PAGE: u64 = 200;
 
 fn main() {

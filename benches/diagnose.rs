@@ -1,11 +1,11 @@
-//! How long `diagnose` takes as a program of its own on a warm dump of 4 GB with 210
-//! drivers and 547 tags: of a dump that is not yet indexed, and again with the index and references
-//! that were kept; and `refs`, `drivers` beside it.
+//! Time of `diagnose` in a new process, on a warm dump of 4 GB with 210 drivers and 547
+//! tags: without an index, and again with the cached index and references. Also `refs` and
+//! `drivers`.
 //!
-//! `cargo bench --bench diagnose [-- MEGABYTES]`; 4096 MB of pool by default, made by the
-//! builder in the temporary directory (`TMPDIR`). Limits: 10 s not yet indexed, 2 s indexed.
-//! `POOLSCOPE=PATH` measures another program, `DUMP=FILE` keeps the dump there or uses the
-//! one that is there.
+//! `cargo bench --bench diagnose [-- MEGABYTES]`; 4096 MB of pool by default, built in the
+//! temporary directory (`TMPDIR`). Limits: 10 s without an index, 2 s with it.
+//! `POOLSCOPE=PATH` measures another program; `DUMP=FILE` keeps the dump there, or uses an
+//! existing one.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use poolscope::synth::Container;
 
-// The machine is that of the tests of how code is followed.
+// The machine of the tests for code analysis.
 #[allow(dead_code, unused_imports)]
 #[path = "../tests/it/shapes/mod.rs"]
 mod shapes;
@@ -45,7 +45,7 @@ fn run(cache: &Path, arguments: &[&str]) -> Duration {
     start.elapsed()
 }
 
-/// The median.
+/// Prints minimum, median and maximum; returns the median.
 fn row(what: &str, mut times: Vec<Duration>) -> Duration {
     times.sort();
     let ms = |t: Duration| t.as_secs_f64() * 1000.0;
@@ -77,7 +77,7 @@ fn main() {
         shapes::many::TAGS
     );
     let cache = folder.path().join("cache");
-    // The file comes into memory.
+    // Reads the file once, so that it is in the page cache.
     run(&cache, &["poolused", file]);
     run(&cache, &["diagnose", file, "--no-cache"]);
     let times = |arguments: &[&str]| (0..RUNS).map(|_| run(&cache, arguments)).collect();

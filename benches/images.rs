@@ -1,9 +1,9 @@
-//! Images of a running machine beside its crash dump: first screen and index in each
-//! container; compressed ones against what all cores decompress; the first screen of a
-//! sparse image of 128 GB with the processors' state and without.
+//! Images of a running machine compared with its crash dump: first screen and index for
+//! each container; compressed ones relative to the decompression speed of all cores; the
+//! first screen of a sparse image of 128 GB, with and without the CPU state.
 //!
-//! `cargo bench --bench images [-- MEGABYTES]`: so much pool, 512 by default. Files are
-//! warm. Compressed pages are made by the compressors of the crates, as QEMU's would be.
+//! `cargo bench --bench images [-- MEGABYTES]`: size of the pool, 512 by default. Files are
+//! warm. Pages are compressed by Rust crates, in the same formats as QEMU uses.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
@@ -30,7 +30,7 @@ fn median(mut run: impl FnMut() -> Duration) -> Duration {
     all[RUNS / 2]
 }
 
-/// Opens and indexes; closing is not counted.
+/// Opens and indexes; closing is not measured.
 fn index(file: &Path) -> Duration {
     let start = Instant::now();
     let engine = Engine::open(file, &Options::default()).unwrap();
@@ -40,7 +40,7 @@ fn index(file: &Path) -> Duration {
     elapsed
 }
 
-/// The summary of a new process.
+/// Time of the summary in a new process.
 fn first_screen(file: &Path) -> Duration {
     let start = Instant::now();
     let output = Command::new(env!("CARGO_BIN_EXE_poolscope"))
@@ -53,7 +53,7 @@ fn first_screen(file: &Path) -> Duration {
     elapsed
 }
 
-/// Bytes a second that all cores decompress of all pages, which are not kept.
+/// Decompresses all pages on all cores without storing them; returns the time and the bytes.
 fn decompression(file: &Path) -> (Duration, u64) {
     let dump = Dump::open(file).unwrap();
     let start = Instant::now();
@@ -82,7 +82,8 @@ fn row(name: &str, file: &Path) -> Duration {
 
 type Compress<'a> = &'a mut dyn FnMut(&PageBytes) -> Vec<u8>;
 
-/// A raw image as a kdump file without notes; `flag` is that of the method.
+/// Writes a raw image as a kdump file without notes; `flag` is the flag of the compression
+/// method.
 fn kdump(raw: &Path, to: &Path, flag: u32, compress: Compress<'_>) {
     let dump = Dump::open(raw).unwrap();
     let frames = dump.frames_end();
@@ -140,7 +141,7 @@ fn zstd(page: &PageBytes) -> Vec<u8> {
     ruzstd::encoding::compress_to_vec(&page[..], level)
 }
 
-/// Has the top table in a frame where Windows does not put it.
+/// Moves the top page table to a frame where Windows does not put it.
 fn move_root(running: &mut Running) {
     const SELF: usize = 0x1ed * 8;
     let memory = &mut running.machine.memory;
@@ -153,7 +154,7 @@ fn move_root(running: &mut Running) {
     memory.physical.page_mut(old)[SELF..SELF + 8].fill(0);
 }
 
-/// A small machine in 128 GB of memory, its pages in no order.
+/// A small machine with 128 GB of memory, its pages in random order.
 fn sparse(folder: &Path) {
     let mut spec = small::of_era(&WIN7);
     spec.runs = vec![(1, 0x9e), (0x100, (128 << 18) - 0x100)];
@@ -173,7 +174,8 @@ fn sparse(folder: &Path) {
         if name.ends_with("search") {
             move_root(&mut running);
         }
-        // Memory without a signature is not taken for a state of VMware.
+        // The file name matters: memory without a signature must not look like a VMware
+        // state file.
         let file = folder.join(match image {
             Image::Raw => "sparse.raw",
             _ => "sparse.vmsn",

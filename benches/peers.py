@@ -5,18 +5,18 @@
     benches/peers.py [--megabytes 1024] [--runs 5] [--ntoseye PROGRAM --symbols DIRECTORY]
         [--memprocfs PYTHON] [--volatility PROGRAM --tables DIRECTORY]
 
-The dump is a full one of Windows 10 2004 (kernel 10.0.19041.329) with segment heaps, made
-by the builder in TMPDIR, pages in no order, removed afterwards. A peer that is not named
-is left out.
+The dump is a full dump of Windows 10 2004 (kernel 10.0.19041.329) with segment heaps, pages
+in random order. The builder writes it in TMPDIR; it is removed afterwards. Peers without an
+option are left out.
 
-ntoseye: `cargo install ntoseye --no-default-features --features cli`; DIRECTORY holds
+ntoseye: `cargo install ntoseye --no-default-features --features cli`; DIRECTORY contains
 ntkrnlmp.pdb of that kernel. MemProcFS: PYTHON is an interpreter with `memprocfs` and
-`leechcorepyc`, whose folders, and libusb-1.0, are on LD_LIBRARY_PATH. Volatility 3: DIRECTORY
-has windows/ntkrnlmp.pdb/BBED7C2955FBE4522AAA23F4B8677AD9-1.json.xz.
+`leechcorepyc`; their folders and libusb-1.0 must be on LD_LIBRARY_PATH. Volatility 3: DIRECTORY
+contains windows/ntkrnlmp.pdb/BBED7C2955FBE4522AAA23F4B8677AD9-1.json.xz.
 
-What each does is not the same: poolscope finds all blocks of all tags and holds them
-against the accounts; MemProcFS maps all blocks; ntoseye looks for one tag, which is not
-there, so that it looks everywhere; Volatility lists large allocations only.
+The programs do different work: poolscope finds all blocks of all tags and compares them with
+the kernel's counters; MemProcFS maps all blocks; ntoseye searches for one tag that does not
+exist, so that it searches everything; Volatility lists only large allocations.
 """
 import argparse
 import os
@@ -34,7 +34,7 @@ print(len(vmm.maps.pool()["va"]))
 
 
 def timed(command):
-    """Seconds of the clock and of the processors, and whether it went well."""
+    """Wall-clock and processor seconds; exits if the command fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -55,7 +55,7 @@ def main():
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         dump = os.path.join(folder, "MEMORY.DMP")
-        # Subsegments are filled by a bit more than half.
+        # Subsegments are a bit more than half full.
         blocks = args.megabytes * 9 // 16 << 20
         subprocess.run(
             ["target/release/examples/synth", f"heaps:{blocks}", "full", dump], check=True

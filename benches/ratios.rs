@@ -1,9 +1,9 @@
-//! How fast, as ratios within one run: the index of chained blocks and of segment heaps
-//! against `dd bs=1M` of the same warm file, 2 threads against 1, and the first screen at
-//! three dump sizes. Evidence of a dump, opened again, and three dumps compared.
+//! Speed as ratios within one run: the index of chained blocks and of segment heaps
+//! relative to `dd bs=1M` of the same warm file, 2 threads relative to 1, and the first
+//! screen at three dump sizes. Also: making and reopening evidence, and comparing three dumps.
 //!
-//! `cargo bench --bench ratios [-- MEGABYTES]`; 4096 MB of pool by default, made by the
-//! builder in the temporary directory (`TMPDIR`), every page of it really written.
+//! `cargo bench --bench ratios [-- MEGABYTES]`; 4096 MB of pool by default, built in the
+//! temporary directory (`TMPDIR`); every page is really written.
 #![allow(clippy::unwrap_used)]
 
 use std::ffi::OsStr;
@@ -21,8 +21,8 @@ const RUNS: usize = 7;
 /// Minimum, median and maximum of several runs.
 struct Times([Duration; 3]);
 
-/// Closing a dump (4 GB to be unmapped) is no part of opening and indexing it, so what
-/// `run` makes is dropped behind the clock.
+/// Closing a dump (unmapping 4 GB) is not part of opening and indexing it, so the result of
+/// `run` is dropped after the clock stops.
 fn timed<T>(run: impl FnOnce() -> T) -> Duration {
     let start = Instant::now();
     let made = run();
@@ -65,7 +65,7 @@ fn index(file: &Path, threads: usize, blocks: &mut u64) -> (Engine, Snapshot) {
     let engine = Engine::open(file, &options).unwrap();
     let snapshot = engine.index(Arc::new(Progress::default())).unwrap();
     let coverage = engine.total_coverage(&snapshot);
-    // The builder leaves a few pages out, and pages a few out.
+    // A few blocks are missing, because the builder leaves a few pages out.
     let missing = coverage.nonpaged.missing_blocks() + coverage.paged.missing_blocks();
     assert!(missing < 1000, "{:#?}", coverage.sentences());
     *blocks = snapshot.totals.listed;
@@ -87,7 +87,7 @@ fn run(arguments: &[&OsStr]) {
     assert!(output.unwrap().status.success(), "{arguments:?}");
 }
 
-/// New processes: evidence of a dump, its first screen, and three dumps compared.
+/// Times in new processes: making evidence, its first screen, and comparing three dumps.
 fn evidence(file: &Path) {
     let out = file.with_extension("evidence");
     let (dump, kept) = (file.as_os_str(), out.as_os_str());
@@ -110,7 +110,7 @@ fn make(directory: &Path, megabytes: u64) -> PathBuf {
     file
 }
 
-/// Times of `dd` and of the index, in turn, so that what else the machine does meets both.
+/// Times `dd` and the index alternately, so that other load on the machine affects both.
 fn compare(what: &str, file: &Path) {
     let bytes = file.metadata().unwrap().len();
     println!("{what}: {} MB dump", bytes >> 20);
@@ -155,7 +155,7 @@ fn main() {
     evidence(&file);
     std::fs::remove_file(&file).unwrap();
 
-    // Subsegments are filled by a bit more than half.
+    // Subsegments are a bit more than half full.
     let file = directory.path().join("heaps.dmp");
     let bytes = (megabytes << 20) * 9 / 16;
     synth::large_heaps(&file, &WIN10_2004, bytes, true).unwrap();

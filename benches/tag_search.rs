@@ -1,5 +1,5 @@
-//! All tags in all bytes of images: our filter, and an automaton (Aho-Corasick) for the
-//! comparison. On bytes as code has them: the benchmark's own executable, over and over.
+//! Searching all tags in all bytes of images: our filter compared with an automaton
+//! (Aho-Corasick). The input is real code: the benchmark's own executable, repeated.
 //!
 //! `cargo bench --bench tag_search`
 #![allow(clippy::unwrap_used)]
@@ -13,7 +13,7 @@ use poolscope::analysis::Descriptions;
 use poolscope::analysis::tag_search::Needles;
 use poolscope::pool::Tag;
 
-/// Bytes of images that are searched.
+/// Bytes of images to search.
 const IMAGES: usize = 400 << 20;
 const PAGE: usize = 4096;
 

@@ -1,6 +1,6 @@
-//! Writes the dumps of a made-up fleet, to hold datasets against: each machine is dumped
-//! twice in one boot. A filter driver of the vendor "Acme" is on all of them: build 1 frees
-//! what it allocates, builds 2 and 3, which are on two machines of seven, do not.
+//! Writes the dumps of a made-up fleet for testing datasets: each machine is dumped twice
+//! in one boot. All of them have a filter driver of the vendor "Acme": build 1 frees its
+//! allocations, builds 2 and 3, which are on two of seven machines, do not.
 //!
 //! `cargo run --example machines -- FOLDER COUNT`
 #![allow(clippy::unwrap_used)]
@@ -17,7 +17,7 @@ use poolscope::synth::{Container, Machine, ModuleSpec, Spec, small};
 
 /// 100 ns intervals in an hour.
 const HOUR: u64 = 36_000_000_000;
-/// The filter's file, tag and size of block.
+/// The filter's file, tag and block size.
 const FILTER: &str = "acmefilt.sys";
 const TAG: [u8; 4] = *b"AcmF";
 const BLOCK: u64 = 0xff0;
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         let boot = spec.system_time - spec.uptime;
         let of_filter = machine.truth.blocks.iter().filter(|b| b.tag == TAG);
         let bodies: Vec<Va> = of_filter.map(|b| b.body()).collect();
-        // The filter keeps the time of each allocation, one every half minute.
+        // Each block contains the time of its allocation.
         for (at, body) in (0..).zip(&bodies) {
             let age = spec.uptime / bodies.len() as u64 * at;
             machine.memory.u64(body.add(0x28), boot + age);
@@ -47,12 +47,12 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A host, hours after it was started: dump 0 after six, dump 1 after twelve.
+/// A host some hours after boot: six for dump 0, twelve for dump 1.
 fn spec(host: u64, dump: u64) -> Spec {
     let eras = [&WIN7, &WIN10_2004, &WIN81, &SERVER_2003, &WIN10_1607];
     let mut spec = small::of_era(eras[(host % eras.len() as u64) as usize]);
     spec.seed = host;
-    // Each host has memory of its own size, by which it is told from others.
+    // Each host has a different amount of memory, which identifies it.
     let more = 0x800 + host * 8;
     spec.runs.last_mut().unwrap().1 += more;
     spec.vm.physical_memory += more;
@@ -81,7 +81,7 @@ fn spec(host: u64, dump: u64) -> Spec {
     spec
 }
 
-/// The filter, loaded behind the last driver.
+/// The filter, loaded after the last driver.
 fn filter(spec: &Spec, leaks: bool) -> ModuleSpec {
     let last = spec.modules.last().unwrap().clone();
     let base = Va((last.base.0 + u64::from(last.size)).next_multiple_of(0x1_0000));

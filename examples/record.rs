@@ -1,10 +1,10 @@
-//! Records a session of the terminal UI as an asciicast (version 2), which asciinema and web
-//! players show.
+//! Records a session of the terminal UI as an asciicast (version 2) for asciinema and web
+//! players.
 //!
 //! `cargo run --example record -- target/release/poolscope docs/demo.cast`
 //!
-//! The sample dump is opened in a pseudo-terminal, the keys of the script are typed, and what
-//! the program sends is written with its times.
+//! Opens the sample dump in a pseudo-terminal, types the keys of the script, and writes the
+//! program's output with its times.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
@@ -20,7 +20,7 @@ use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 const COLUMNS: u16 = 120;
 const ROWS: u16 = 32;
 
-/// Keys, and how long the screen is left to be read afterwards.
+/// Keys, and the time to read the screen after each.
 const SCRIPT: [(&str, u64); 14] = [
     ("", 3500),
     ("j", 500),
@@ -106,8 +106,8 @@ fn record(program: &Path, dump: &Path, out: &Path) {
     write_cast(out, events.into_iter());
 }
 
-/// A header, then an event for each piece of output. A character that two pieces share is
-/// kept for the second.
+/// Writes a header, then an event for each piece of output. A character that is split
+/// between two pieces goes to the second one.
 fn write_cast(out: &Path, events: impl Iterator<Item = (Duration, Vec<u8>)>) {
     let mut file = BufWriter::new(File::create(out).unwrap());
     let header = serde_json::json!({

@@ -1,19 +1,19 @@
-//! Writes a synthetic dump and a list of its contents, to compare other programs with.
+//! Writes a synthetic dump and a list of its contents, for comparison with other programs.
 //!
 //! `cargo run --example synth -- demo|small|ERA|BYTES CONTAINER FILE [TRUTH.json] [OPTION…]`
 //!
-//! ERA is one of 2003, 7, 8.1, 1607, 1803, 1809, 1809-chains, 1903, 2004, 2004-rtm, 2022, 11,
-//! 22h2, 24h2; those from 1903 on may end in -plain. A number of bytes of pool makes a
-//! bitmap-kernel dump of that size, for timing, and `heaps:BYTES` one with segment heaps,
-//! its pages in no order; with `leak:BYTES` nonpaged pool has one tag.
+//! ERA is one of 2003, 7, 8.1, 1607, 1803, 1809, 1809-chains, 1903, 2004, 2004-rtm, 2022,
+//! 11, 22h2, 24h2; those from 1903 on may end in -plain. A number of bytes of pool makes a
+//! bitmap-kernel dump of that size, for timing; `heaps:BYTES` makes one with segment heaps,
+//! its pages in random order; with `leak:BYTES`, all nonpaged pool has one tag.
 //!
 //! CONTAINER is full, kernel, bitmap-full, bitmap-kernel, ranges-kernel, ranges-user or
-//! ranges-full: types 1, 2, 5, 6, 8, 9 and 0xA; or an image of the machine while it runs:
-//! raw, lime, vmware (FILE is the state, memory is put beside it), vmware-inside, elf,
-//! virtualbox, kdump, kdump-flat, kdump-lzo, kdump-snappy, kdump-zstd, hyper-v, hyper-v-packed. Options, for eras: `live` (the dump of a
-//! machine that runs on), `unknown` (nt's PDB is one that nobody knows), `nodes` (two pool
-//! nodes), `start-block` (images: with the real-mode start block of further processors, which
-//! MemProcFS looks for).
+//! ranges-full: types 1, 2, 5, 6, 8, 9 and 0xA; or an image of the running machine: raw,
+//! lime, vmware (FILE is the state, memory is written beside it), vmware-inside, elf,
+//! virtualbox, kdump, kdump-flat, kdump-lzo, kdump-snappy, kdump-zstd, hyper-v,
+//! hyper-v-packed. Options for eras: `live` (the dump of a machine that keeps running),
+//! `unknown` (an unknown PDB of nt), `nodes` (two pool nodes), `start-block` (images: with
+//! the real-mode start block of further processors, which MemProcFS searches for).
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -124,12 +124,12 @@ fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io:
                 spec.allocations = small::allocations(&spec);
             }
             if name == "7" {
-                // Room for all of its images.
+                // Memory for all of its images.
                 spec.runs = vec![(1, 0x9e), (0x100, 0x2000)];
                 spec.vm.physical_memory = 0x9e + 0x2000;
             }
-            // Readers that look for the kernel want all of its pages, and no bits beside
-            // the address of the page tables.
+            // Readers that search for the kernel need all of its pages, and no extra bits
+            // in the address of the page tables.
             spec.options.whole_images = true;
             spec.options.root_low_bits = 0;
             spec.options.live = has("live");
@@ -169,8 +169,8 @@ fn write(machine: &str, kind: &str, file: &Path, options: &[String]) -> std::io:
     Ok(made.truth)
 }
 
-/// Puts a real-mode start block below 1 MB: a jump, where it leads to in long mode, and the
-/// page tables that it loads.
+/// Puts a real-mode start block below 1 MB: a jump, its target in long mode, and the page
+/// tables that it loads.
 fn start_block(running: &mut Running) -> std::io::Result<()> {
     const FRAME: Pfn = Pfn(8);
     let memory = &mut running.machine.memory;

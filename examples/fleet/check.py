@@ -1,8 +1,8 @@
-"""Holds a dataset of many machines against `poolused`, in DuckDB and in Polars.
+"""Compares a dataset of many machines with `poolused`, in DuckDB and in Polars.
 
     check.py POOLSCOPE FOLDER
 
-FOLDER holds dumps. Exports them, runs queries.sql and the same questions in Polars, and
+FOLDER contains dumps. Exports them, runs queries.sql and equivalent queries in Polars, and
 compares the sums of both engines with those of `poolscope poolused`.
 """
 
@@ -25,7 +25,7 @@ def run(*command):
 
 
 def poolused(program, dumps):
-    """Bytes and allocations outstanding, over all dumps, by pool."""
+    """Outstanding bytes and allocations of all dumps, by pool."""
     sums = {"nonpaged": [0, 0], "paged": [0, 0]}
 
     def ask(dump):
@@ -48,11 +48,11 @@ def in_duckdb(folder):
         " hive_partitioning = false) WHERE scope = 'system' GROUP BY pool",
         [files],
     ).fetchall()
-    # The questions themselves: that they are understood, and have answers.
+    # Check that the example queries run.
     text = (HERE / "queries.sql").read_text().replace("'set/", f"'{folder}/set/")
     for statement in duckdb.extract_statements(text):
         connection.execute(statement).fetchall()
-    # Partitions are read by their names too.
+    # Partition columns can be read from the folder names too.
     hive = connection.execute(
         "SELECT count(*) FROM read_parquet(?, hive_partitioning = true)"
         " WHERE machine IS NULL OR boot IS NULL",

@@ -1,9 +1,9 @@
-"""Writes docs/many-dumps.md from what the programs print.
+"""Writes docs/many-dumps.md from the output of the programs.
 
     page.py POOLSCOPE FOLDER
 
-FOLDER holds the forty dumps that `cargo run --example machines -- FOLDER 40` wrote. Needs
-the packages duckdb, pyspark (with Java) and mcp.
+FOLDER contains the forty dumps from `cargo run --example machines -- FOLDER 40`. Needs the
+packages duckdb, pyspark (with Java) and mcp.
 """
 
 import pathlib
@@ -44,7 +44,7 @@ def indented(text):
 
 
 def table(columns, rows):
-    """As the shells of data bases show it."""
+    """Formats rows as a database shell does."""
     cells = [["" if c is None else str(c) for c in row] for row in rows]
     number = [all(isinstance(r[i], (int, type(None))) for r in rows) for i in range(len(columns))]
     width = [max(len(r[i]) for r in [columns, *cells]) for i in range(len(columns))]
@@ -59,7 +59,7 @@ def queries(folder):
     connection = duckdb.connect()
     text = (HERE / "queries.sql").read_text().replace("'set/", f"'{folder}/set/")
     for part in text.split(";"):
-        # The last paragraph: its comment, and the question.
+        # The last paragraph: the comment, then the query.
         lines = part.strip().split("\n\n")[-1].splitlines()
         title = " ".join(l.removeprefix("-- ") for l in lines if l.startswith("--"))
         if not any(l.strip() and not l.startswith("--") for l in lines):
@@ -67,7 +67,7 @@ def queries(folder):
         found = connection.execute(part)
         columns = [c[0] for c in found.description]
         rows = found.fetchall()
-        # What identifies is long: its start will do.
+        # Identities are long: show only the first characters.
         shown = [[str(c)[:18] if isinstance(c, str) else c for c in row] for row in rows[:8]]
         more = "" if len(rows) <= 8 else f"\n({len(rows)} rows)"
         yield title, table(columns, shown) + more

@@ -1,6 +1,6 @@
-"""The questions of queries.sql in Spark: spark-submit spark_queries.py SET
+"""The queries of queries.sql in Spark: spark-submit spark_queries.py SET
 
-SET is the folder that `poolscope export DUMP... --out SET` wrote.
+SET is the folder written by `poolscope export DUMP... --out SET`.
 """
 
 import sys
@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 
 def table(spark, folder, name):
-    """A table; the folders' names are columns of the files too."""
+    """Reads a table; the files also contain the partition columns of the folder names."""
     reader = spark.read.option("recursiveFileLookup", "true")
     return reader.parquet(f"{folder}/{name}")
 

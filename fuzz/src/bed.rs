@@ -1,8 +1,8 @@
-//! A file that is damaged for one run and put right afterwards.
+//! A file that is damaged for one run and repaired afterwards.
 //!
-//! To write a whole dump for each of a thousand runs a second is too slow, and bytes
-//! chosen blindly in one hit nothing. So the dump stays, the fuzzer's bytes are a list of
-//! edits, and edits go to the places that a target is about.
+//! Writing a whole dump for each run would be too slow, and random bytes in a dump rarely
+//! hit anything. So the dump stays, the fuzzer's bytes are a list of edits, and the edits
+//! go to the structures that a target tests.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,14 +12,14 @@ use tempfile::NamedTempFile;
 use super::input::Input;
 use super::placed;
 
-/// A stretch of the file that edits go to.
+/// A range of the file for edits.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// Its offset in the file.
+    /// Offset in the file.
     pub at: usize,
-    /// Bytes.
+    /// Length in bytes.
     pub length: usize,
-    /// Where it is in the dump's memory; 0 when it is in none.
+    /// Virtual address in the dump; 0 if it is not mapped.
     pub va: u64,
 }
 
@@ -27,35 +27,35 @@ pub struct Place {
 /// as a long one.
 pub struct Bed {
     file: NamedTempFile,
-    /// The same file, never written to. Dumps are mostly holes, which a copy in memory
-    /// would not be.
+    /// An unmodified copy of the file. It is a file because dumps are mostly holes, which
+    /// would take memory in a buffer.
     original: File,
     length: usize,
-    /// Pages of the file that are not all zeros.
+    /// Pages of the file that are not all zero.
     filled: Vec<usize>,
     groups: Vec<Vec<Place>>,
 }
 
-/// Edits to be made at most: more only take time.
+/// Maximum number of edits: more only take time.
 const MOST: usize = 256;
 
 const PAGE: usize = 0x1000;
 
-/// What is done to the file.
+/// A change to the file.
 enum Edit {
     Write(usize, Vec<u8>),
     Cut(usize),
 }
 
 impl Bed {
-    /// A bed for a file that `write` writes.
+    /// A bed for a file that `write` creates.
     pub fn new(write: impl Fn(&Path), groups: impl FnOnce(&Path) -> Vec<Vec<Place>>) -> Bed {
         let file = NamedTempFile::new().unwrap();
         let twin = NamedTempFile::new().unwrap();
         write(file.path());
         write(twin.path());
         let groups = groups(twin.path());
-        // Opened again: it may have been written under its name.
+        // Opened again, because `write` may have replaced the file under its name.
         let original = File::open(twin.path()).unwrap();
         let length = original.metadata().unwrap().len() as usize;
         for group in &groups {
@@ -75,7 +75,7 @@ impl Bed {
         bed
     }
 
-    /// A bed for a file of these bytes, which are all places.
+    /// A bed for a file with these bytes; all of them are one place.
     pub fn of_bytes(bytes: &[u8]) -> Bed {
         let all = Place {
             at: 0,
@@ -86,7 +86,7 @@ impl Bed {
         Bed::new(write, |_| vec![vec![all]])
     }
 
-    /// Makes the edits, asks, and undoes them.
+    /// Applies the edits, calls `ask`, and undoes the edits.
     pub fn run(&mut self, input: &mut Input<'_>, ask: impl FnOnce(&Path)) {
         let mut now = Vec::new();
         for _ in 0..MOST {
@@ -103,7 +103,7 @@ impl Bed {
                 Edit::Cut(at) => length = length.min(*at),
             }
         }
-        // Behind the others, so that none makes the file long again.
+        // After the writes, so that none of them extends the file again.
         if length < self.length {
             file.set_len(length as u64).unwrap();
         }
@@ -124,14 +124,14 @@ impl Bed {
         }
     }
 
-    /// Bytes of the original, fewer at its end.
+    /// Bytes of the original; fewer at the end of the file.
     fn read(&self, at: usize, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length.min(self.length.saturating_sub(at))];
         placed::read(&self.original, at as u64, &mut bytes);
         bytes
     }
 
-    /// The next edit, of at least five bytes: what, which group, where in it.
+    /// The next edit, from at least five bytes: kind, group, and position in it.
     fn edit(&self, input: &mut Input<'_>, before: &[Edit]) -> Option<Edit> {
         let [what, group, a, b, c] = input.array()?;
         let group = &self.groups[usize::from(group) % self.groups.len()];
@@ -159,7 +159,7 @@ impl Bed {
                 self.read(from, end - from)
             }
             12 => return Some(Edit::Cut(at)),
-            // The upper half of a word, or the lower one, alone.
+            // Only the upper or the lower half of a word.
             13 => (self.word(input, at, place, before)? as u32)
                 .to_le_bytes()
                 .to_vec(),
@@ -180,7 +180,7 @@ impl Bed {
         Some(Edit::Write(at, bytes))
     }
 
-    /// A word that structures are likely to stumble over.
+    /// A value that is likely to cause trouble in a structure.
     fn word(&self, input: &mut Input<'_>, at: usize, place: Place, before: &[Edit]) -> Option<u64> {
         let [kind, a, b] = input.array()?;
         let extra = u64::from(u16::from_le_bytes([a, b]));
@@ -212,7 +212,7 @@ impl Bed {
         })
     }
 
-    /// The word at an offset of the file, edits that were made included.
+    /// The word at an offset of the file, with earlier edits applied.
     fn old(&self, at: usize, before: &[Edit]) -> u64 {
         let mut word = [0; 8];
         let old = self.read(at, 8);
@@ -229,7 +229,7 @@ impl Bed {
     }
 }
 
-/// The offset in the file of a position in a group, and the place it is in.
+/// The offset in the file of a position in a group, and its place.
 fn spot(group: &[Place], position: usize, align: usize) -> (usize, Place) {
     let all: usize = group.iter().map(|p| p.length).sum();
     let mut left = position % all;

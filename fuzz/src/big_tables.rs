@@ -67,12 +67,12 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     out
 }
 
-/// The first byte chooses the machine, the rest damages its tables.
+/// The first byte chooses the machine; the rest damages its tables.
 pub fn run(data: &[u8]) {
     machines::run_on(beds(), data, ask);
 }
 
-/// The machines as they are.
+/// The undamaged machines.
 pub fn seeds() -> Vec<Vec<u8>> {
     machines::untouched(beds().len())
 }

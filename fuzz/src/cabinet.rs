@@ -1,4 +1,4 @@
-//! Cabinets: a store may have a PDB packed.
+//! Cabinets: a symbol store may contain compressed PDBs.
 
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::machines;
 use super::pdb;
 use super::shown;
 
-/// First byte of inputs that are a whole file.
+/// First byte of inputs that are a complete file.
 const AS_IT_IS: u8 = 0xff;
 
 fn beds() -> &'static [Mutex<Bed>] {
@@ -31,7 +31,7 @@ fn beds() -> &'static [Mutex<Bed>] {
     })
 }
 
-/// A cabinet that holds one file.
+/// A cabinet with one file.
 pub fn pack(how: CompressionType, bytes: &[u8]) -> Vec<u8> {
     let mut builder = CabinetBuilder::new();
     builder.add_folder(how).add_file("driver.pdb");
@@ -42,7 +42,7 @@ pub fn pack(how: CompressionType, bytes: &[u8]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// The first byte chooses a cabinet that the rest damages.
+/// The first byte chooses a cabinet; the rest damages it.
 pub fn run(data: &[u8]) {
     if let Some((&AS_IT_IS, file)) = data.split_first() {
         let path = tempfile::NamedTempFile::new().unwrap();
@@ -52,14 +52,14 @@ pub fn run(data: &[u8]) {
     machines::run_on(beds(), data, ask);
 }
 
-/// The cabinets as they are, one by itself, and one of a compression that the builder has
-/// not.
+/// The undamaged cabinets, one as a complete file, and some with a compression that the
+/// builder does not support.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut out = machines::untouched(beds().len());
     let small = pack(CompressionType::MsZip, b"not a PDB");
     out.push([&[AS_IT_IS], small.as_slice()].concat());
     for compression in [2u8, 3, 0x15 << 1] {
-        // The folder's type of compression, and its window.
+        // The compression type of the folder, and its window.
         let mut other = small.clone();
         other[0x2a] = compression & 15;
         other[0x2b] = 0x12;

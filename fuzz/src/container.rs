@@ -24,17 +24,17 @@ const CONTAINERS: [Container; 6] = [
     Container::BitmapKernel,
 ];
 
-/// First byte of inputs that are the file itself.
+/// First byte of inputs that are a complete file.
 pub const AS_IT_IS: u8 = 0xff;
 
-/// The first byte chooses the container that the rest damages.
+/// The first byte chooses the container; the rest damages it.
 pub fn run(data: &[u8]) {
     static BEDS: OnceLock<Vec<Mutex<Bed>>> = OnceLock::new();
     let beds = BEDS.get_or_init(|| beds(&CONTAINERS));
     run_on(beds, data);
 }
 
-/// An undamaged dump of each kind, and the parts that a header is refused by.
+/// An undamaged dump of each kind, and inputs with a header that is rejected.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut out: Vec<Vec<u8>> = (0..CONTAINERS.len() as u8).map(|c| vec![c]).collect();
     for broken in poolscope::synth::broken::Broken::ALL {
@@ -52,7 +52,7 @@ pub fn beds(containers: &[Container]) -> Vec<Mutex<Bed>> {
         physical.skip_to(Pfn(frame));
         let first = physical.allocate(3);
         physical.page_mut(first).fill(frame as u8);
-        // An entry that maps its own table proves a bitmap right.
+        // An entry that maps its own table is evidence that a bitmap is right.
         let root = frame << 12 | 0x63;
         physical.page_mut(first)[0xf68..0xf70].copy_from_slice(&root.to_le_bytes());
     }
@@ -91,14 +91,14 @@ pub fn run_on(beds: &[Mutex<Bed>], data: &[u8]) {
     bed.lock().unwrap().run(&mut input, ask);
 }
 
-/// Opens the file and looks pages up: every frame has its own page of the file, and there
-/// are no more of them than are said to be stored.
+/// Opens the file and looks up pages: no two frames share a page of the file, and there are
+/// not more pages than the header states.
 fn ask(path: &Path) {
     let dump = match Dump::open(path) {
         Ok(dump) => dump,
         Err(why) => return shown::check(&why.to_string()),
     };
-    // Images are another target's.
+    // Memory images have a target of their own.
     if dump.header().is_none() {
         return;
     }

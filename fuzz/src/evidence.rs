@@ -1,4 +1,4 @@
-//! Evidence files: any bytes, and tables that are damaged under checksums that agree.
+//! Evidence files: random bytes, and damaged tables with correct checksums.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -18,7 +18,7 @@ use super::shown;
 
 type Tables = Vec<(&'static Table, u64, Vec<u8>)>;
 
-/// A small machine's evidence: the file, and its parts.
+/// The evidence of a small machine: the file, and its parts.
 fn whole() -> &'static (Vec<u8>, Manifest, Tables) {
     static WHOLE: OnceLock<(Vec<u8>, Manifest, Tables)> = OnceLock::new();
     WHOLE.get_or_init(|| {
@@ -41,8 +41,8 @@ fn whole() -> &'static (Vec<u8>, Manifest, Tables) {
     })
 }
 
-/// The first byte says whether the rest is a file, or what is changed in a table: which,
-/// where, and to what.
+/// The first byte decides whether the rest is a file or a list of changes to tables: table,
+/// position and value.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let Some(kind) = input.u8() else {
@@ -93,7 +93,7 @@ fn ask(file: Stored) {
     std::hint::black_box(machine.by_driver(None).is_ok());
 }
 
-/// The file, changes to each table, and no zip.
+/// The file, changes to each table, and a file that is not a zip.
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = vec![[&[0], whole().0.as_slice()].concat()];
     seeds.extend((1..=TABLES.len() as u8).map(|table| vec![table, 100, 0, 0, 0, 7]));

@@ -1,5 +1,5 @@
-//! The analysis of functions: code, unwind data that chains pieces, tables of jumps, and
-//! the import slots that calls go through, all of them damaged.
+//! The analysis of functions: damages code, chained unwind data, jump tables, and the
+//! import slots that calls go through.
 
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
@@ -43,12 +43,12 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     out
 }
 
-/// Damages the drivers whose code names tags.
+/// Damages the drivers whose code uses tags.
 pub fn run(data: &[u8]) {
     machines::run_on(beds(), data, ask);
 }
 
-/// The machine as it is.
+/// The undamaged machine.
 pub fn seeds() -> Vec<Vec<u8>> {
     machines::untouched(beds().len())
 }
@@ -72,7 +72,7 @@ fn ask(path: &Path) {
         for place in &found.found {
             let verdict = &place.verdict;
             assert!(!verdict.reason.is_empty());
-            // Only a function that takes tags makes a place certain.
+            // A reference is certain only if a function takes the tag.
             let certain = verdict.confidence == Some(Confidence::Certain);
             assert!(!certain || verdict.api.is_some() || !place.in_code);
             let lines = references::listing(&kernel, &sessions, &targets, place);

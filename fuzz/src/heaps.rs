@@ -1,5 +1,5 @@
 //! Segment heaps: pool state, heaps, contexts, segments and their descriptors, subsegments
-//! of both kinds, and the headers of blocks.
+//! of both kinds, and block headers.
 
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
@@ -29,7 +29,7 @@ fn beds() -> &'static [Mutex<Bed>] {
         ];
         let spec = |era| {
             let mut spec: Spec = small::of_era(era);
-            // Heaps are what this is about: few large allocations, which only take time.
+            // Only heaps matter here: large allocations would only take time.
             spec.allocations.retain(|demand| demand.bytes < 0x10_0000);
             spec
         };
@@ -60,7 +60,7 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     let segments = || heaps.segments.iter();
     let heads = segments().flat_map(|s| whole.memory(s.va, 0x40));
     let descriptors = segments().flat_map(|s| whole.memory(s.va, 0x2000));
-    // What subsegments begin with is at the start of units.
+    // Subsegment headers are at the start of units.
     let units = segments().flat_map(|s| {
         let units = (0x2000..size(s.va)).step_by(0x1000);
         units.flat_map(|at| whole.memory(s.va.add(at), 0x40))
@@ -77,12 +77,12 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     ]
 }
 
-/// The first byte chooses the machine, the rest damages its heaps.
+/// The first byte chooses the machine; the rest damages its heaps.
 pub fn run(data: &[u8]) {
     machines::run_on(beds(), data, ask);
 }
 
-/// The machines as they are.
+/// The undamaged machines.
 pub fn seeds() -> Vec<Vec<u8>> {
     machines::untouched(beds().len())
 }

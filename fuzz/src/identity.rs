@@ -1,4 +1,4 @@
-//! Who made a driver: the resource tree, the version resource in it, and the debug directory.
+//! The vendor of a driver: the resource tree, its version resource, and the debug directory.
 
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
@@ -12,7 +12,7 @@ use super::bed::{Bed, Place};
 use super::locate::{self, Whole};
 use super::machines;
 
-/// Characters of one string of a version resource.
+/// Maximum characters of a string in a version resource.
 const LONGEST: usize = 512;
 
 fn beds() -> &'static [Mutex<Bed>] {
@@ -46,7 +46,7 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
         whole.memory(driver.base.add(rva.into()), u64::from(size).min(most))
     };
     let out = vec![
-        // The tree, the fixed numbers, and all of the strings.
+        // The tree, the fixed numbers, and all strings.
         at(image.resource_directory, 0x58),
         at(image.resource_directory, 0xa0),
         at(image.resource_directory, 0x400),
@@ -57,12 +57,12 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     out
 }
 
-/// The first byte chooses the machine, the rest damages what its driver says of itself.
+/// The first byte chooses the machine; the rest damages its driver's resources.
 pub fn run(data: &[u8]) {
     machines::run_on(beds(), data, ask);
 }
 
-/// The machines as they are.
+/// The undamaged machines.
 pub fn seeds() -> Vec<Vec<u8>> {
     machines::untouched(beds().len())
 }
@@ -80,7 +80,7 @@ fn ask(path: &Path) {
             &maker.file_version,
             &maker.file_description,
         ];
-        // Without any there is a reason.
+        // If there are no strings, a note gives the reason.
         assert!(strings.iter().any(|s| s.is_some()) || maker.note.is_some());
         for text in strings.into_iter().flatten() {
             assert!(!text.is_empty() && text.chars().count() <= LONGEST);

@@ -1,5 +1,5 @@
 //! Images in memory: headers, debug record, exports, imports, unwind data, and the code
-//! that is followed to the call that takes a tag.
+//! that leads to the call with the tag.
 
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
@@ -49,7 +49,7 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
         at(image.import_directory),
         at(image.exception_directory),
         whole.memory(leaker.base, leaker.size.into()),
-        // Where nt's small tables are.
+        // The small tables of nt.
         directories(whole, nt.base),
     ];
     out.retain(|group| !group.is_empty());
@@ -57,7 +57,7 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     out
 }
 
-/// What the image at an address has of its export and debug directories.
+/// The export and debug directories of an image.
 fn directories(whole: &Whole, base: Va) -> Vec<Place> {
     let space = &whole.engine.kernel().space;
     let pe = base.add(space.u32(base.add(0x3c)).unwrap().into());
@@ -70,12 +70,12 @@ fn directories(whole: &Whole, base: Va) -> Vec<Place> {
     out
 }
 
-/// The first byte chooses the machine, the rest damages its images.
+/// The first byte chooses the machine; the rest damages its images.
 pub fn run(data: &[u8]) {
     machines::run_on(beds(), data, ask);
 }
 
-/// The machines as they are.
+/// The undamaged machines.
 pub fn seeds() -> Vec<Vec<u8>> {
     machines::untouched(beds().len())
 }

@@ -1,5 +1,5 @@
-//! The file of a kept index. What it says of itself is damaged, and its checksums are then
-//! made to fit, so that more than they stands between the file and the answers.
+//! The file of a cached index. Damages the description and the data, and then corrects the
+//! checksums, so that the checks behind them are tested too.
 
 use std::fs::File;
 use std::io::Write;
@@ -21,12 +21,12 @@ use super::shown;
 const KEY: u128 = 0x1234_5678_9abc_def0;
 const PREFIX: usize = 64;
 
-/// A file that was written.
+/// The parts of a written index file.
 struct Kept {
     meta: Vec<u8>,
     words: Vec<u8>,
-    /// Stretches of the words, one a segment, with where the description has their
-    /// checksums.
+    /// Ranges of the words, one per segment, with the range of the description that
+    /// contains the checksum.
     sums: Vec<(std::ops::Range<usize>, std::ops::Range<usize>)>,
 }
 
@@ -60,7 +60,7 @@ impl Kept {
             words: words.to_vec(),
             sums: Vec::new(),
         };
-        // A segment ends where its checksum is found in the description.
+        // A segment ends where its checksum appears in the description.
         let mut start = 0;
         for end in (8..=words.len()).step_by(8) {
             let sum = varint(xxh3_64(&words[start..end]));
@@ -75,7 +75,7 @@ impl Kept {
     }
 }
 
-/// A number as the description has it.
+/// A number as encoded in the description.
 fn varint(mut number: u64) -> Vec<u8> {
     let mut out = Vec::new();
     while number >= 0x80 {
@@ -86,10 +86,10 @@ fn varint(mut number: u64) -> Vec<u8> {
     out
 }
 
-/// First byte of inputs that are a whole file.
+/// First byte of inputs that are a complete file.
 const AS_IT_IS: u8 = 0xff;
 
-/// Edits of the description and of the words; checksums follow, but for an odd first byte.
+/// Edits the description and the words. Corrects the checksums unless the first byte is odd.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let Some(kind) = input.u8() else { return };
@@ -114,7 +114,7 @@ pub fn run(data: &[u8]) {
         }
     }
     if kind & 1 == 0 {
-        // From the end, as lengths may change.
+        // From the end, because the length of a checksum can change.
         for (stretch, place) in kept.sums.iter().rev() {
             meta.splice(place.clone(), varint(xxh3_64(&words[stretch.clone()])));
         }
@@ -131,7 +131,7 @@ pub fn run(data: &[u8]) {
     ask(&whole(&meta, &words));
 }
 
-/// The file of a description and words.
+/// Joins a description and words into a file.
 fn whole(meta: &[u8], words: &[u8]) -> Vec<u8> {
     let mut out = b"poolidx\n".to_vec();
     out.extend_from_slice(&1u32.to_le_bytes());
@@ -145,7 +145,7 @@ fn whole(meta: &[u8], words: &[u8]) -> Vec<u8> {
     [out.as_slice(), meta, words].concat()
 }
 
-/// Reads it, and asks everything that binary searches answer.
+/// Reads the file, and calls everything that uses a binary search.
 fn ask(bytes: &[u8]) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
@@ -175,7 +175,7 @@ fn ask(bytes: &[u8]) {
     std::hint::black_box((index.footprint(), index.totals.failed_pages()));
 }
 
-/// The file as it is, with checksums that fit and with those it has.
+/// The file as a complete input, with and without corrected checksums.
 pub fn seeds() -> Vec<Vec<u8>> {
     let kept = kept();
     let mut cut = whole(&kept.meta, &kept.words);

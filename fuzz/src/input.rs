@@ -1,6 +1,6 @@
-//! The fuzzer's bytes, taken from the front.
+//! The fuzzer's bytes, read from the front.
 
-/// What is left of them.
+/// The remaining bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a>(pub &'a [u8]);
 
@@ -17,22 +17,22 @@ impl<'a> Input<'a> {
         self.array().map(|[byte]| byte)
     }
 
-    /// The next two.
+    /// The next two bytes.
     pub fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
-    /// The next four.
+    /// The next four bytes.
     pub fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// The next eight.
+    /// The next eight bytes.
     pub fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// As many bytes as the next one says.
+    /// A run of bytes; the next byte is its length.
     pub fn run(&mut self) -> Option<&'a [u8]> {
         let length = usize::from(self.u8()?).min(self.0.len());
         let (run, rest) = self.0.split_at(length);

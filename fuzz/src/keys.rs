@@ -1,4 +1,4 @@
-//! The file that changes the keys.
+//! The user's key file.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub fn run(data: &[u8]) {
     for remark in read.warnings.iter().chain(&read.errors) {
         shown::check(&remark.told(path));
     }
-    // What it comes to can be printed, and read again.
+    // The result can be printed and parsed again.
     let printed = file::print(&read.map);
     shown::check_lines(printed.as_bytes());
     let again = file::parse(printed.as_bytes());
@@ -25,7 +25,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(file::print(&again.map), printed);
 }
 
-/// The usual keys as a file, changes, and mistakes.
+/// The built-in keys as a file, changes, and mistakes.
 pub fn seeds() -> Vec<Vec<u8>> {
     let usual = file::print(&Default::default());
     let changes = "# mine\nquit = Ctrl-q\n[tags]\nhelp = F2, ?\nunbind q\n";

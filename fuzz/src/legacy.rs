@@ -1,4 +1,4 @@
-//! Pages of blocks with headers, as pools had them up to Windows 10 1803.
+//! Pages of blocks with pool headers, as used up to Windows 10 1803.
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,7 @@ use poolscope::synth::{Machine, era, small};
 
 use super::input::Input;
 
-/// Pages to begin with: whole chains of Windows 7 and of Server 2003.
+/// Initial pages: complete chains of Windows 7 and of Server 2003.
 fn pages() -> &'static [PageBytes] {
     static PAGES: OnceLock<Vec<PageBytes>> = OnceLock::new();
     PAGES.get_or_init(|| {
@@ -32,7 +32,7 @@ fn pages() -> &'static [PageBytes] {
     })
 }
 
-/// Which page, from which unit, by which rules; then headers that are put into it.
+/// Input: page, first unit, rules, and headers to write into the page.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let Some([which, start, rules]) = input.array() else {
@@ -40,7 +40,7 @@ pub fn run(data: &[u8]) {
     };
     let mut page = pages()[usize::from(which) % pages().len()];
     while let Some([unit, part, value]) = input.array() {
-        // A byte of a header, or of what is behind it.
+        // A byte of a header, or after it.
         let at = usize::from(unit) * UNIT + usize::from(part % 16);
         page[at] = value;
         if part & 0x80 != 0 {
@@ -79,7 +79,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Each page as it is, by the rules of its Windows.
+/// Each undamaged page, with the rules of its Windows version.
 pub fn seeds() -> Vec<Vec<u8>> {
     let plain = (0..pages().len() as u8).flat_map(|page| [0, 1].map(|rules| vec![page, 0, rules]));
     let inside = [vec![0, 3, 9], vec![1, 255, 8]];

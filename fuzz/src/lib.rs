@@ -1,9 +1,9 @@
-//! What the fuzzer calls, one module a target: what is done with the bytes, which answers
-//! are checked, and where the first inputs come from.
+//! The fuzz targets, one module each: how to use the bytes, which answers are checked, and
+//! the initial inputs.
 //!
-//! The same files are compiled into the ordinary tests (`tests/memory/fuzz_cases.rs`), which run
-//! the seeds and the cases that were found. Only the public interface is used, so what is
-//! fuzzed is what users reach.
+//! The same files are compiled into the ordinary tests (`tests/memory/fuzz_cases.rs`),
+//! which run the seeds and the stored cases. The targets use only the public interface, so
+//! they test what users can reach.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bed;
@@ -36,20 +36,20 @@ pub mod typed;
 pub mod verifier;
 pub mod whole;
 
-/// Builds what a target's runs share, which takes longer than a run may.
+/// Builds the shared state of a target's runs, which takes longer than the time limit of a run.
 pub fn prepare(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).unwrap();
     (target.run)(&(target.seeds)()[0]);
 }
 
-/// One target.
+/// A fuzz target.
 #[derive(Clone, Copy)]
 pub struct Target {
-    /// Its name: of the harness, the corpus and the folder of cases.
+    /// Its name: also the name of the harness, of the corpus and of the folder of cases.
     pub name: &'static str,
-    /// Takes any bytes, and panics when something is wrong.
+    /// Takes any bytes, and panics if something is wrong.
     pub run: fn(&[u8]),
-    /// Inputs to begin with, made with the builder. The first is something undamaged.
+    /// Initial inputs, made with the builder. The first one is undamaged.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 

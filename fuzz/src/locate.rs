@@ -1,4 +1,4 @@
-//! Where structures of a dump are in its file.
+//! Finds the structures of a dump in its file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use super::bed::Place;
 
 /// An undamaged dump, opened.
 pub struct Whole {
-    /// The dump, asked for where its structures are.
+    /// The dump, opened to find its structures.
     pub engine: Engine,
 }
 
-/// Options of a run: alone, and with nothing kept.
+/// Options of a run: one thread, and no cache.
 pub fn options() -> Options {
     Options {
         threads: 1,
@@ -33,19 +33,19 @@ impl Whole {
         Whole { engine }
     }
 
-    /// The stretch of memory, page by page, as far as the file has it.
+    /// A range of memory, page by page, if the file contains it.
     pub fn memory(&self, va: Va, length: u64) -> Vec<Place> {
         places(&self.engine.kernel().space, va, length)
     }
 
-    /// The 16 bytes at each of these variables of the kernel that is known.
+    /// The 16 bytes at each of these kernel variables, if known.
     pub fn variables(&self, names: &[&str]) -> Vec<Place> {
         let kernel = self.engine.kernel();
         let known = names.iter().filter_map(|name| kernel.symbol(name));
         known.flat_map(|va| self.memory(va, 16)).collect()
     }
 
-    /// The loader's list: its head, its entries, and the texts they name.
+    /// The loader's list: its head, its entries, and their names.
     pub fn loader_list(&self) -> Vec<Place> {
         let space = &self.engine.kernel().space;
         let head = self.engine.kernel().machine.loaded_modules;
@@ -63,7 +63,7 @@ impl Whole {
     }
 }
 
-/// A stretch of an address space, page by page, as far as the file has it.
+/// A range of an address space, page by page, if the file contains it.
 pub fn places(space: &AddressSpace, va: Va, length: u64) -> Vec<Place> {
     let mut out = Vec::new();
     let mut done = 0;
@@ -85,7 +85,7 @@ pub fn places(space: &AddressSpace, va: Va, length: u64) -> Vec<Place> {
     out
 }
 
-/// Opens what may be damaged.
+/// Opens a dump that may be damaged.
 pub fn open(path: &Path) -> Option<Arc<Dump>> {
     match Dump::open(path) {
         Ok(dump) => Some(Arc::new(dump)),
@@ -96,7 +96,7 @@ pub fn open(path: &Path) -> Option<Arc<Dump>> {
     }
 }
 
-/// Finds Windows in what may be damaged, with the layouts that are built in.
+/// Finds Windows in a dump that may be damaged, with the built-in layouts.
 pub fn kernel(path: &Path) -> Option<Kernel> {
     match Kernel::open(open(path)?, &SymbolPath::default(), LoadOptions::default()) {
         Ok(kernel) => Some(kernel),

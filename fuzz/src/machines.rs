@@ -9,7 +9,7 @@ use super::bed::{Bed, Place};
 use super::input::Input;
 use super::locate::Whole;
 
-/// A bed for the kernel dump of a machine; `groups` says where its structures are.
+/// A bed for the kernel dump of a machine; `groups` finds its structures.
 pub fn bed(spec: &Spec, groups: impl FnOnce(&Whole) -> Vec<Vec<Place>>) -> Mutex<Bed> {
     let machine = Machine::build(spec).unwrap();
     let write = |path: &Path| {
@@ -26,7 +26,7 @@ pub fn run_on(beds: &[Mutex<Bed>], data: &[u8], ask: impl FnOnce(&Path)) {
     bed.lock().unwrap().run(&mut input, ask);
 }
 
-/// Nothing damaged, for each of so many beds.
+/// Inputs without damage, one for each bed.
 pub fn untouched(beds: usize) -> Vec<Vec<u8>> {
     (0..beds as u8).map(|which| vec![which]).collect()
 }

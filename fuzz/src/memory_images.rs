@@ -1,5 +1,5 @@
-//! Images of memory: every container that is no crash dump, and a running machine in which
-//! Windows has to be found by search.
+//! Memory images: every container that is not a crash dump, and a running machine in which
+//! Windows must be found by a search.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -43,7 +43,7 @@ const CONTAINERS: [Image; 11] = [
     Image::HyperV(true),
 ];
 
-/// First byte of inputs that are the file itself, and of those that damage the machine.
+/// First byte of inputs that are a complete file, and of inputs that damage the machine.
 const FILE: u8 = 0xff;
 const MACHINE: u8 = 0xfe;
 
@@ -71,12 +71,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
     containers.chain([MACHINE]).map(|c| vec![c]).collect()
 }
 
-/// A raw image, with the parts that lead to Windows.
+/// A raw image, with the structures that lead to Windows.
 fn machine() -> &'static Mutex<Bed> {
     static BED: OnceLock<Mutex<Bed>> = OnceLock::new();
     BED.get_or_init(|| {
         let mut spec = small::spec();
-        // No raw image is smaller than 16 MB.
+        // Raw images have at least 16 MB.
         spec.runs = vec![(1, 0x9e), (0x100, 0x1000)];
         spec.vm.physical_memory = 0x9e + 0x1000;
         let machine = Machine::build(&spec).unwrap();
@@ -95,7 +95,7 @@ fn leads(whole: &Whole) -> Vec<Vec<Place>> {
     let at = |va: u64, bytes| whole.memory(poolscope::memory::Va(va), bytes);
     vec![
         vec![file(0, engine.dump().file_length() as usize)],
-        // Where a real-mode start block would be.
+        // The place of a real-mode start block.
         vec![file(0x1000, 0x9f000)],
         vec![file(root, 0x800), file(root + 0x800, 0x800)],
         at(SHARED_USER_DATA, 0x400),
@@ -105,7 +105,7 @@ fn leads(whole: &Whole) -> Vec<Vec<Place>> {
     ]
 }
 
-/// Finds Windows, and asks for what hangs on that alone.
+/// Finds Windows, and asks only what depends on finding it.
 fn find(path: &Path) {
     let engine = match Engine::open(path, &options()) {
         Ok(engine) => engine,
@@ -116,7 +116,7 @@ fn find(path: &Path) {
     std::hint::black_box(engine.index(Arc::default()).unwrap().totals.listed);
 }
 
-/// An image of a few pages, with the parts that say where they are.
+/// An image of a few pages, with the structures that describe them.
 fn bed(image: &Image) -> Mutex<Bed> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image");
@@ -147,8 +147,8 @@ fn bed(image: &Image) -> Mutex<Bed> {
     Mutex::new(Bed::new(write, |_| groups))
 }
 
-/// Opens the image and reads pages: what it says it has is bounded, and no page is read
-/// beyond what it says it has.
+/// Opens the image and reads pages: the number of frames is limited, and no page is read
+/// beyond it.
 fn ask(path: &Path) {
     let dump = match Dump::open(path) {
         Ok(dump) => dump,
@@ -164,7 +164,7 @@ fn ask(path: &Path) {
             assert!(frame.0 < dump.frames_end());
             assert_eq!(page.len() as u64, PAGE_SIZE);
             std::hint::black_box(page.iter().fold(0u8, |sum, byte| sum ^ byte));
-            // Once made it stays.
+            // A decompressed page does not move or change.
             assert!(std::ptr::eq(page, dump.page(frame).unwrap()));
         }
     }

@@ -1,5 +1,5 @@
-//! From the header to the kernel: the debugger's data block, the list of modules, those
-//! unloaded before, the processors' blocks, the sessions and the counters.
+//! From the header to the kernel: the debugger data block, the module lists, the processor
+//! blocks, the sessions and the counters.
 
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
@@ -67,12 +67,12 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     out
 }
 
-/// The first byte chooses the machine, the rest damages it.
+/// The first byte chooses the machine; the rest damages it.
 pub fn run(data: &[u8]) {
     machines::run_on(beds(), data, ask);
 }
 
-/// The machines as they are.
+/// The undamaged machines.
 pub fn seeds() -> Vec<Vec<u8>> {
     machines::untouched(beds().len())
 }

@@ -1,5 +1,5 @@
-//! Page tables: the bytes lay down a small physical memory, entry by entry, most of them
-//! plausible, and say which addresses are asked for.
+//! Page tables: the bytes build a small physical memory, entry by entry, most of them
+//! plausible, and choose addresses to translate.
 
 use std::fs::File;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -15,14 +15,14 @@ use poolscope::synth::physical::Physical;
 use super::input::Input;
 use super::placed;
 
-/// Frames of the memory; entries may name others.
+/// Number of frames; entries can refer to others.
 const FRAMES: u64 = 64;
 /// The frame of the top table.
 const ROOT: u64 = 1;
-/// Entries that are laid down at most.
+/// Maximum number of entries.
 const MOST: usize = 1024;
 
-/// A dump of empty pages that entries are written into, and taken out of afterwards.
+/// A dump of empty pages; entries are written to it, and removed afterwards.
 struct Memory {
     file: NamedTempFile,
     first_page: u64,
@@ -64,7 +64,7 @@ fn write(file: &File, at: u64, entry: u64) {
     placed::write(file, at, &entry.to_le_bytes());
 }
 
-/// The first byte chooses the mask; then come entries and questions.
+/// The first byte chooses the mask; entries and addresses follow.
 pub fn run(data: &[u8]) {
     static MEMORY: OnceLock<Mutex<Memory>> = OnceLock::new();
     let memory = MEMORY.get_or_init(|| Mutex::new(Memory::new()));
@@ -93,10 +93,10 @@ enum Step {
     Ask(Va),
 }
 
-/// One entry, a stretch of the same entry, or a question.
+/// One entry, a run of equal entries, or an address to translate.
 fn step(memory: &mut Memory, input: &mut Input<'_>) -> Option<Step> {
     let [kind, frame, slot, target] = input.array()?;
-    // The upper half of a table is the kernel's, where most questions are about.
+    // Prefer the upper half of a table, which is the kernel's: most addresses are there.
     let slot = u64::from(slot) + 256 * u64::from(kind >> 7 ^ 1);
     let to = u64::from(target) << 12;
     let entry = match kind & 15 {
@@ -124,7 +124,7 @@ fn step(memory: &mut Memory, input: &mut Input<'_>) -> Option<Step> {
     Some(Step::Laid)
 }
 
-/// An address by its slots.
+/// An address, from its page table slots.
 fn va(input: &mut Input<'_>) -> Option<Va> {
     let [a, b, c, d, e] = input.array()?;
     let slots = [a, b, c, d].map(u64::from);
@@ -147,8 +147,8 @@ fn ask(space: &AddressSpace, asked: &[Va]) {
     walk(space, Va(0), Va(u64::MAX));
 }
 
-/// What the tables name between two addresses: in order, no more than a dump of this size
-/// has use for, and the same as what each address is translated to.
+/// Walks the tables between two addresses: chunks are in order, not more than a dump of
+/// this size can have, and agree with the translation of each address.
 fn walk(space: &AddressSpace, start: Va, end: Va) {
     let mapped = space.mapped(start, end);
     assert!(mapped.chunks.is_sorted_by(|a, b| a.va < b.va));
@@ -169,13 +169,13 @@ fn agree(space: &AddressSpace, va: Va, page: MappedPage<'_>) {
         (MappedPage::Bytes(ours, _), Ok(theirs)) => assert_eq!(at(ours), at(theirs), "{va}"),
         (MappedPage::Zero, Ok(page)) => assert!(page.iter().all(|byte| *byte == 0), "{va}"),
         (MappedPage::Missing(_), Err(_)) => {}
-        // The lower half of the top table is walked like the upper one.
+        // The walk also covers the lower half of the top table; these are not canonical.
         (_, Err(Fault::NotCanonical)) => {}
         (ours, theirs) => panic!("{va}: {ours:?} but {:?}", theirs.map(|_| ())),
     }
 }
 
-/// Tables as they are, and as no machine has them.
+/// Realistic tables, and tables that no machine has.
 pub fn seeds() -> Vec<Vec<u8>> {
     let valid = |frame, slot, to| [0, frame, slot, to];
     let ask = |slots: [u8; 4]| [&[15, 0, 0, 0], slots.as_slice(), &[0]].concat();
@@ -196,9 +196,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let sound = [&[0], path.as_slice(), &leaves, &prototype, &asked].concat();
     let mut masked = sound.clone();
     masked[0] = 45;
-    // Every entry of the top table is the top table: 2^36 pages of itself.
+    // Every entry of the top table maps the top table: 2^36 pages of itself.
     let mirror = [0, 0x4d, 1, 0, 1, 0xcd, 1, 0, 1];
-    // A chain of prototype entries that name each other.
+    // A chain of prototype entries that refer to each other.
     let chain = [
         &[0],
         path.as_slice(),
@@ -207,7 +207,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         &asked,
     ]
     .concat();
-    // A whole table of tables of large pages, and one of frames that are not there.
+    // A full table of tables of large pages, and one of missing frames.
     let large = [
         &[0],
         path.as_slice(),

@@ -12,10 +12,10 @@ use super::shown;
 /// Made from `tests/fixtures/pdb/driver.c`.
 pub const PDB: &[u8] = include_bytes!("../../tests/fixtures/pdb/driver.pdb");
 
-/// Bytes of a page of it.
+/// Page size of the file.
 const PAGE: usize = 4096;
 
-/// Its identity, as the driver's image states it.
+/// Its identity, as stated in the driver's image.
 pub fn id() -> PdbId {
     PdbId {
         name: "driver.pdb".into(),
@@ -32,8 +32,7 @@ fn beds() -> &'static [Mutex<Bed>] {
     })
 }
 
-/// The container's header, its directory, and the beginning of every page: of most
-/// streams the header is there.
+/// The header, the directory, and the start of every page, where most streams have their header.
 fn groups() -> Vec<Vec<Place>> {
     let place = |at, length| Place { at, length, va: 0 };
     let pages = || (0..PDB.len()).step_by(PAGE);
@@ -50,7 +49,7 @@ pub fn run(data: &[u8]) {
     machines::run_on(beds(), data, ask);
 }
 
-/// The file as it is, and some ways of its header to be wrong.
+/// The undamaged file, and some files with a wrong header.
 pub fn seeds() -> Vec<Vec<u8>> {
     let word = |at: u8, value: u32| {
         let edit = [0, 2, 0, at, 0, 0];
@@ -71,7 +70,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     out
 }
 
-/// Asks as a module's PDB, as the kernel's, and whether it is there.
+/// Reads it as a module's PDB, as the kernel's PDB, and locates it.
 fn ask(path: &Path) {
     let wanted = WantedPdb {
         id: id(),
@@ -81,7 +80,7 @@ fn ask(path: &Path) {
     let located = wanted.locate();
     located.notes.iter().for_each(|note| shown::check(note));
     look(&Symbols::load_module(&wanted.id, &wanted.path).symbols);
-    // Functions and lines: of addresses in three functions, between them, and outside.
+    // Functions and lines: for addresses in three functions, between them, and outside.
     let rvas = [
         0x1000,
         0x1020,

@@ -1,4 +1,4 @@
-//! Bytes at a place of a file, on every system.
+//! Reads and writes bytes at a file offset, on every system.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};

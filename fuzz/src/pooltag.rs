@@ -1,4 +1,4 @@
-//! pooltag.txt, and the guidance to tags.
+//! pooltag.txt, and the tag guidance.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -11,7 +11,7 @@ use poolscope::report::text::clean;
 use super::input::Input;
 use super::shown;
 
-/// The first byte says which of the two the rest is.
+/// The first byte chooses one of the two formats for the rest.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     match input.u8() {
@@ -26,7 +26,7 @@ fn list(bytes: &[u8]) {
     let file = FILE.get_or_init(|| Mutex::new(NamedTempFile::new().unwrap()));
     let file = file.lock().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
-    // A file with no entry is refused.
+    // A file without entries is rejected.
     let Ok(all) = Descriptions::with_file(file.path()) else {
         return;
     };
@@ -56,7 +56,7 @@ fn guide(text: &str) {
     }
 }
 
-/// Lines as WDK's list has them, and the guidance that is built in.
+/// Lines as in the WDK's list, and the built-in guidance.
 pub fn seeds() -> Vec<Vec<u8>> {
     let list = b"rem a comment\r\n8042 - i8042prt.sys - PS/2 keyboard and mouse\r\n\
         Ab* - <unknown> - with a star\n  Cd - nt!ex    - blanks\nLeak-myfault.sys-close\n\

@@ -1,4 +1,4 @@
-//! Dumps that a debugger wrote: the list of ranges of types 8, 9 and 0xA.
+//! Dumps written by a debugger: the list of ranges of types 8, 9 and 0xA.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -13,7 +13,7 @@ const CONTAINERS: [Container; 3] = [
     Container::RangesFull,
 ];
 
-/// As with the other containers.
+/// The same as for the other containers.
 pub fn run(data: &[u8]) {
     static BEDS: OnceLock<Vec<Mutex<Bed>>> = OnceLock::new();
     let beds = BEDS.get_or_init(|| container::beds(&CONTAINERS));

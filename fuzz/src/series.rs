@@ -7,7 +7,7 @@ use poolscope::series::{Comparison, limits, read_bytes};
 use super::input::Input;
 use super::shown;
 
-/// The first byte says whether the rest is a log, two logs, or rules.
+/// The first byte decides whether the rest is a log, two logs, or rules.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     match input.u8() {
@@ -35,7 +35,7 @@ fn compare(files: &[&[u8]]) {
         }
         points.extend(log.points);
     }
-    // A table of points and tags is as large as both together.
+    // The comparison has a row per tag and a column per point, so it can grow with both.
     let cells: usize = points.iter().map(|p| p.rows.len().max(1)).sum::<usize>() * points.len();
     if cells > 100_000 {
         return;
@@ -60,7 +60,7 @@ fn rules(text: &str) {
     }
 }
 
-/// A log of each layout, and the example of the docs.
+/// A log of each layout, and the example from the docs.
 pub fn seeds() -> Vec<Vec<u8>> {
     let poolmon = b" Memory: 2096696K Avail: 1150336K  PageFlts: 8135   InRam Krnl: 5004K P:158756K\n Commit:1535208K Limit:4193392K Peak:2779016K            Pool N:43452K P:187796K\n System pool information\n Tag  Type     Allocs            Frees            Diff   Bytes       Per Alloc\n\n Io   Nonp    1021112 (   1)   1020985 (   1)   127   91912 (     0)    723\n Wrap Nonp 6 4294967290 12 1536 128\n";
     let poolused = b"0: kd> !poolused 2\n.\n Sorting by NonPaged Pool Consumed\n\n               NonPaged                  Paged\n Tag     Allocs         Used     Allocs         Used\n\n Leak       601    615424000          0            0\tUNKNOWN pooltag 'Leak', please update pooltag.txt\n rx..         3         1248          0            0\tx\nTOTAL       604    615425248          0            0\n";

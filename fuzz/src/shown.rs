@@ -1,7 +1,7 @@
-//! What may be shown: no character that a terminal obeys, in any answer.
+//! Checks that no answer contains a control character of a terminal.
 
-/// Fails on a character that a terminal might obey. Written apart from the crate's own
-/// list, by Unicode's categories Cc, Cf, Zl and Zp.
+/// Fails on a character that a terminal might interpret. Independent of the crate's own
+/// list: uses the Unicode categories Cc, Cf, Zl and Zp.
 pub fn check(text: &str) {
     for c in text.chars() {
         let obeyed = matches!(c as u32,
@@ -12,8 +12,7 @@ pub fn check(text: &str) {
     }
 }
 
-/// The same for bytes that are written out as lines, which the debugger's layouts put
-/// tabs into.
+/// The same for lines of output, which may contain tabs in WinDbg's layouts.
 pub fn check_lines(bytes: &[u8]) {
     let text = std::str::from_utf8(bytes).expect("an answer is UTF-8");
     let lines = text.split('\n');

@@ -1,4 +1,4 @@
-//! Symbol paths, identities of PDBs, and what a store says of where a file is.
+//! Symbol paths, identities of PDBs, and pointer files in a symbol store.
 
 use std::fs;
 use std::path::{Component, Path};
@@ -11,13 +11,13 @@ use poolscope::symbols::{Network, PdbId, SymbolPath, WantedPdb, shown_address};
 use super::input::Input;
 use super::shown;
 
-/// Kinds of input by their first byte.
+/// Kinds of input, by their first byte.
 const PATH: u8 = 0;
 const RECORD: u8 = 1;
 const POINTER: u8 = 2;
 const INDEX: u8 = 3;
 
-/// A text as one of four things.
+/// Uses a text as one of four kinds of input.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let Some(kind) = input.u8() else { return };
@@ -29,7 +29,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// A path as somebody writes it; `%a%` is a variable that holds separators.
+/// A path as a user writes it; `%a%` is a variable that contains separators.
 fn path(text: &str) {
     let variable = |name: &str| (name == "a").then(|| "x;srv*y*http://z".to_string());
     let path = SymbolPath::parse_with(text, variable);
@@ -49,9 +49,9 @@ fn path(text: &str) {
     }
 }
 
-/// A debug record, of which the name is what matters: it becomes a path and an address.
+/// A debug record. Its name is what matters: it becomes a path and a URL.
 fn record(bytes: &[u8]) {
-    // Most mutations are to be of the name.
+    // A fixed header, so that most mutations change the name.
     let record = [
         b"RSDS\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x01\0\0\0",
         bytes,
@@ -89,7 +89,7 @@ fn record(bytes: &[u8]) {
     );
 }
 
-/// A file of a store, which may point anywhere.
+/// A file in a store; it can point anywhere.
 fn store(name: &str, bytes: &[u8]) {
     static STORE: OnceLock<Mutex<TempDir>> = OnceLock::new();
     let store = STORE.get_or_init(|| Mutex::new(TempDir::new().unwrap()));
@@ -121,7 +121,7 @@ fn id() -> PdbId {
     }
 }
 
-/// What people write, and what a dump or a store may hold.
+/// Paths that people write, and names that a dump or a store may contain.
 pub fn seeds() -> Vec<Vec<u8>> {
     let paths = [
         r"srv*c:\symbols*https://msdl.microsoft.com/download/symbols",

@@ -1,5 +1,5 @@
-//! What is typed: queries of `&`, lines after `:`, patterns of tags, addresses, sizes, and
-//! the command line. Keys are pressed in the whole UI, which is drawn after each.
+//! Typed text: queries of `&`, lines after `:`, tag patterns, addresses, sizes, and the
+//! command line. Presses keys in the complete UI and draws it after each.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -28,7 +28,7 @@ use super::input::Input;
 use super::locate::Whole;
 use super::shown;
 
-/// What is on the screen, and blocks to filter.
+/// The data on screen, and blocks to filter.
 struct Desk {
     model: Model,
     blocks: Vec<Block>,
@@ -50,7 +50,7 @@ fn desk() -> &'static Mutex<Desk> {
     })
 }
 
-/// A row that knows every kind of field.
+/// A row with every kind of field.
 struct Anything<'a>(&'a str);
 
 impl Row for Anything<'_> {
@@ -68,7 +68,7 @@ impl Row for Anything<'_> {
     }
 }
 
-/// The first byte says how the rest is taken.
+/// The first byte decides how to use the rest.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let Some(kind) = input.u8() else { return };
@@ -82,7 +82,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Read as everything that a text can be.
+/// Parses the text as everything that it could be.
 fn words(text: &str) {
     let lists: [(&[_], usize); 3] = [
         (&columns::TAG, columns::TAG_DEFAULT),
@@ -108,7 +108,7 @@ fn words(text: &str) {
         for tag in [*b"Leak", *b"    ", [0xff; 4], *b"\x1b[2J"] {
             std::hint::black_box(pattern.matches(Tag::new(u32::from_le_bytes(tag))));
         }
-        // What is exact is typed as itself.
+        // An exact pattern matches its own typed form.
         if let Some(tag) = pattern.exact() {
             assert!(pattern.matches(tag), "{text:?}");
             let again = TagPattern::parse(&tag.typed()).map(|p| p.matches(tag));
@@ -128,7 +128,7 @@ fn words(text: &str) {
     }
 }
 
-/// Typed into the UI behind a key that asks for a line; control characters are keys.
+/// Types the text into the UI, after a key that opens a line; control characters are keys.
 fn pressed(text: &str, first: &str) {
     let model = desk().lock().unwrap().model.clone();
     let theme = Theme {
@@ -141,7 +141,7 @@ fn pressed(text: &str, first: &str) {
     let mut drawn = HashMap::new();
     for c in keys.chain(['\r']) {
         app.update(Message::Key(key(c)));
-        // Most keys change a letter: a screen is drawn where another begins.
+        // Most keys add a letter; drawing at control characters and at the first key is enough.
         if c.is_control() || drawn.is_empty() {
             buffer.reset();
             view::draw(&app, &mut buffer);
@@ -173,7 +173,7 @@ fn key(c: char) -> KeyEvent {
     }
 }
 
-/// What people type.
+/// Input that people type.
 pub fn seeds() -> Vec<Vec<u8>> {
     let words = [
         "np > 100MB and frees = 0 and owner ~ amd",

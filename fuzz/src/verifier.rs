@@ -62,12 +62,12 @@ fn bed(era: &'static Era) -> Mutex<Bed> {
     Mutex::new(Bed::new(write, groups))
 }
 
-/// The first byte chooses the machine, the rest damages what Verifier left in it.
+/// The first byte chooses the machine; the rest damages the Verifier's records.
 pub fn run(data: &[u8]) {
     machines::run_on(beds(), data, ask);
 }
 
-/// The machines as they are.
+/// The undamaged machines.
 pub fn seeds() -> Vec<Vec<u8>> {
     machines::untouched(beds().len())
 }

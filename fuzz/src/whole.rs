@@ -1,5 +1,5 @@
-//! Whole small dumps, damaged anywhere, and every question: what comes out is checked for
-//! characters that a terminal obeys.
+//! Complete small dumps, damaged anywhere, and every question: answers must not contain
+//! control characters of a terminal.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -40,7 +40,7 @@ fn beds() -> &'static [Mutex<Bed>] {
     })
 }
 
-/// The whole file is one group, and what all else hangs on are others.
+/// The whole file is one group; the structures that everything depends on are further groups.
 fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     let engine = &whole.engine;
     let kernel = engine.kernel();
@@ -53,7 +53,7 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     let blocks = index.matching(&any).take(3000);
     let heads = blocks.flat_map(|b| whole.memory(b.va, 0x20));
     let tables = |level: u32| {
-        // The self-map shows the tables as memory.
+        // The self-map shows the page tables as memory.
         let top = kernel.space.root();
         let offset = engine.dump().file_offset(top).unwrap() as usize;
         place(offset + level as usize * 0x800, 0x800)
@@ -69,12 +69,12 @@ fn groups(whole: &Whole) -> Vec<Vec<Place>> {
     ]
 }
 
-/// The first byte chooses the machine, the rest damages it.
+/// The first byte chooses the machine; the rest damages it.
 pub fn run(data: &[u8]) {
     machines::run_on(beds(), data, ask);
 }
 
-/// The machines as they are.
+/// The undamaged machines.
 pub fn seeds() -> Vec<Vec<u8>> {
     machines::untouched(beds().len())
 }
@@ -85,7 +85,7 @@ fn ask(path: &Path) {
         Err(why) => return shown::check(&why.to_string()),
     };
     let index = engine.index(Arc::default()).unwrap();
-    // A walk that panics costs a window and is said: here it is a failure.
+    // A walk that panics normally costs only a window and leaves a note; here it is a failure.
     let lost = |note: &&String| note.contains("could not be walked");
     assert_eq!(index.notes.iter().find(lost), None);
     accounts(&engine);

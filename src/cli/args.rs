@@ -104,7 +104,7 @@ impl From<FormatName> for Format {
 }
 
 impl Common {
-    /// How to open a dump.
+    /// The engine's options for opening a dump.
     pub fn options(&self) -> Options {
         let symbols = match &self.symbols {
             Some(path) => SymbolPath::parse(path),
@@ -133,7 +133,7 @@ impl Common {
 
 impl Args {
     /// The same options for one of `count` dumps that are processed at the same time: each
-    /// gets its part of the memory, and shows no progress.
+    /// gets its share of the memory, and shows no progress.
     pub(super) fn one_of(&self, count: usize) -> Args {
         let memory = self.common.memory.or_else(engine::default_limit);
         let part = count.max(1) as u64;
@@ -154,13 +154,13 @@ impl Common {
     /// The tag list: the user's entries override the built-in ones.
     ///
     /// # Errors
-    /// When the user's file can't be read.
+    /// If the user's file cannot be read.
     pub fn descriptions(&self) -> Result<Descriptions, OpenError> {
         engine::descriptions(self.pooltag.as_deref())
     }
 }
 
-/// Reads `2g`, `512M`, `100k` or a number of bytes.
+/// Parses `2g`, `512M`, `100k` or a number of bytes.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let shift = match text

@@ -1,4 +1,4 @@
-//! `check`: dumps and logs against a file of rules.
+//! `check`: tests dumps and logs against a file of rules.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -17,20 +17,20 @@ use super::outcome::CliError;
 use super::say;
 use super::walk::index;
 
-/// What was asked for.
+/// The arguments of `check`.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The dumps and logs.
     pub inputs: &'a [PathBuf],
-    /// The file of rules.
+    /// The rules file.
     pub rules: &'a Path,
     /// An earlier dump or log.
     pub baseline: Option<&'a Path>,
-    /// Where to write JUnit's XML as well.
+    /// Where to write JUnit XML as well.
     pub junit: Option<&'a Path>,
 }
 
-/// Holds every input against the rules; one that can't be opened does not end the others.
+/// Tests every input against the rules; one that cannot be opened does not stop the others.
 pub fn run(args: &Args, question: Question<'_>) -> Result<(), CliError> {
     let rules = read_rules(question.rules)?;
     if let (None, Some(line)) = (question.baseline, rules.needs_baseline()) {
@@ -110,7 +110,7 @@ fn check_one(
     today: time::Date,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<RuleResult>, CliError> {
-    // Of a log with several snapshots the last counts.
+    // Of a log with several snapshots, the last one counts.
     let Some(point) = input.points().pop() else {
         return Ok(Vec::new());
     };

@@ -1,4 +1,4 @@
-//! What each command does.
+//! Runs each command.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -32,7 +32,7 @@ use super::start;
 use super::typed;
 use super::walk::{index, note};
 
-/// Runs the command, or opens the terminal UI when there is none.
+/// Runs the command, or opens the terminal UI if there is none.
 pub fn run(args: &Args) -> Result {
     match (&args.command, &args.dump) {
         (Some(_), Some(dump)) => Err(CliError::Usage(format!(
@@ -100,8 +100,7 @@ fn answer(args: &Args, command: &Command) -> Result {
         }
         Command::Run { dump, words } => {
             let requests = typed::requests(words)?;
-            // Help, and refusals of commands that need the terminal UI, are answered without a
-            // dump.
+            // Help, and refusals of commands that need the terminal UI, need no dump.
             let engine = match requests.iter().all(|r| matches!(r, Request::Help(_))) {
                 true => None,
                 false => Some(open(args, dump)?),
@@ -240,14 +239,14 @@ fn answer(args: &Args, command: &Command) -> Result {
 fn print(args: &Args, engine: &dyn Machine, answer: &impl Answer) -> Result {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     report::write(engine, answer, args.common.format.into(), &mut out)?;
-    // Most of the file is read after the warnings were printed.
+    // Most of the file is read after the warnings were printed, so a failure is reported here.
     if let Some(why) = engine.failure() {
         super::say("warning", &why);
     }
     Ok(())
 }
 
-/// Does what was typed; what needs the screen is refused.
+/// Runs one request; refuses requests that need the terminal UI.
 fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
     let request =
         match engine.engine() {
@@ -313,7 +312,7 @@ fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
     }
 }
 
-/// The dump behind an answer; an evidence file has none.
+/// The dump behind the machine; an evidence file has none.
 fn of_dump(engine: &dyn Machine) -> Result<&engine::Engine> {
     let why = "this is not in an evidence file: run the command on the dump";
     engine
@@ -321,7 +320,8 @@ fn of_dump(engine: &dyn Machine) -> Result<&engine::Engine> {
         .ok_or_else(|| CliError::NotThere(why.into()))
 }
 
-/// An address, a tag or a module without a command: its page, its allocations, or the module.
+/// An address, a tag or a module without a command: prints the page of the address, the
+/// allocations of the tag, or the module.
 fn go(args: &Args, engine: &dyn Machine, target: &Target) -> Result {
     if let Some(at) = target.address.as_ref().filter(|_| target.is_address()) {
         let va = address_of(at)?;
@@ -364,7 +364,7 @@ fn go(args: &Args, engine: &dyn Machine, target: &Target) -> Result {
     }
 }
 
-/// The commands, or one of them.
+/// Lists the commands, or explains one of them.
 fn help(about: Option<&str>) -> Result {
     let mut out = BufWriter::new(io::stdout().lock());
     match about {
@@ -424,7 +424,7 @@ fn vm(args: &Args, engine: &dyn Machine, sources: bool) -> Result {
     print(args, engine, &answer)
 }
 
-/// The tag list by PoolMon's switches.
+/// The tag list with PoolMon's switches.
 fn pool_mon(args: &Args, engine: &dyn Machine, wanted: &PoolMon) -> Result {
     if wanted.by_change {
         return Err(CliError::Usage(
@@ -435,7 +435,7 @@ fn pool_mon(args: &Args, engine: &dyn Machine, wanted: &PoolMon) -> Result {
     print(args, engine, &ListingReport::of(&listing))
 }
 
-/// The tag that a command has to have.
+/// The tag of a command that requires one.
 fn named(tag: command::request::Chosen) -> Result<TagPattern> {
     tag.ok_or_else(|| CliError::Usage("name a tag".into()))
 }
@@ -463,9 +463,9 @@ fn parse_pattern(text: &str) -> Result<TagPattern> {
     TagPattern::parse(text).map_err(|e| CliError::Usage(e.to_string()))
 }
 
-/// The references to a tag as it was typed. One of fewer than four characters may end in blanks
-/// or in zeros, which are different tags: the one in use is shown, and the other one is
-/// mentioned.
+/// The references to a tag as typed. A tag with fewer than four characters may be padded
+/// with spaces or with zero bytes, which are different tags: the one in use is shown, and
+/// the other one is mentioned.
 fn references_as_typed(machine: &dyn Machine, text: &str) -> Result<TagReferences> {
     let tag = exact(&parse_pattern(text)?)?;
     let mut answer = machine.tag_references(tag);
@@ -525,7 +525,7 @@ fn allocs(args: &Args, engine: &dyn Machine, wanted: Find) -> Result {
     })
 }
 
-/// Keeps the index for the next time while `answer` is worked out and printed.
+/// Caches the index in a separate thread while `answer` is computed and printed.
 fn keeping(
     args: &Args,
     engine: &dyn Machine,
@@ -642,7 +642,7 @@ mod tests {
     }
 
     #[test]
-    fn the_debuggers_arguments_are_understood() {
+    fn windbg_arguments_are_accepted() {
         let s = select(&["/t5", "2"]).unwrap();
         assert_eq!((s.top, s.sort, s.verbose), (Some(5), Sort::Nonpaged, false));
         let s = select(&["0x5", "Le*"]).unwrap();
@@ -652,13 +652,13 @@ mod tests {
     }
 
     #[test]
-    fn a_number_behind_the_flags_is_a_tag() {
+    fn a_number_after_the_flags_is_a_tag() {
         let s = select(&["2", "1394"]).unwrap();
         assert_eq!(s.pattern.exact(), Tag::of("1394"));
     }
 
     #[test]
-    fn contradictions_are_refused_as_usage() {
+    fn contradictory_arguments_are_usage_errors() {
         for wrong in [
             &["6"][..],
             &["16"],

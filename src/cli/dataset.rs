@@ -1,4 +1,4 @@
-//! Commands that make files of many dumps: `evidence`, `export`, `fleet`.
+//! Commands that write files from many dumps: `evidence`, `export`, `fleet`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use super::{open, say};
 
 type Result<T = ()> = std::result::Result<T, CliError>;
 
-/// Makes an evidence file.
+/// Writes an evidence file.
 pub fn evidence(args: &Args, dump: &Path, out: &Path, choices: &Choices) -> Result {
     let machine = open(args, dump)?;
     let index = super::walk::index(args, &*machine)?;
@@ -57,15 +57,15 @@ fn say_notes(args: &Args, notes: &[String], dump: Option<&Path>) {
 pub struct Export<'a> {
     /// The dumps.
     pub dumps: &'a [PathBuf],
-    /// The dataset's folder.
+    /// The folder of the dataset.
     pub out: &'a Path,
-    /// With the table of blocks.
+    /// Include the table of blocks.
     pub blocks: bool,
     /// The machine's name.
     pub host: Option<&'a str>,
 }
 
-/// Writes the tables of dumps into a dataset.
+/// Writes the tables of dumps to a dataset.
 pub fn export(args: &Args, export: &Export<'_>) -> Result {
     let form = match args.common.format {
         FormatName::Csv => Form::Csv,
@@ -99,12 +99,12 @@ pub fn export(args: &Args, export: &Export<'_>) -> Result {
     }
 }
 
-/// Dumps that are exported at the same time, at most: a walk uses all cores, the opening
-/// and the writing of a dump one each.
+/// Maximum number of dumps to export at the same time: a walk uses all cores, but opening a
+/// dump and writing its tables use only one each.
 const AT_ONCE: usize = 4;
 
-/// Writes the tables of all dumps. One that can't be read costs its own rows: it is
-/// returned, with the reason. One that can't be written ends the export.
+/// Writes the tables of all dumps. A dump that cannot be read is left out, and returned
+/// with the reason. A write error ends the export.
 fn export_all<'a>(
     args: &Args,
     export: &Export<'a>,
@@ -120,7 +120,8 @@ fn export_all<'a>(
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     let ended = Mutex::new(None);
-    // PDBs are fetched once, also where many dumps need the same.
+    // Dumps are opened one at a time, so that a PDB that several of them need is downloaded
+    // once.
     let opening = Mutex::new(());
     let held = |lock: &Mutex<Option<CliError>>| lock.lock().is_ok_and(|e| e.is_some());
     let work = || {
@@ -192,12 +193,12 @@ fn tables<'a>(
     answers.map_err(|e| CliError::NotThere(e.to_string()))
 }
 
-/// What many dumps have in common.
+/// Finds common causes in many dumps.
 pub fn fleet(args: &Args, paths: &[PathBuf]) -> Result {
     let (inputs, mut skipped) = fleet::inputs(paths);
     let (mut dumps, unread) = fleet::read_all(&inputs);
     skipped.extend(unread);
-    // Dumps are walked into a dataset of their own.
+    // Dumps are walked first, into a temporary dataset.
     let own = tempfile::tempdir()?;
     let of_dumps = inputs.iter().filter_map(|input| match input {
         Input::Dump(path) => Some(path.clone()),
@@ -213,7 +214,7 @@ pub fn fleet(args: &Args, paths: &[PathBuf]) -> Result {
     let failed = export_all(args, &walked, Form::Parquet)?;
     let failed = failed.into_iter();
     skipped.extend(failed.map(|(path, why)| format!("{}: {why}", path.display())));
-    // Nothing is there when none of them could be read.
+    // Empty if no dump could be read.
     let (inputs, _) = fleet::inputs(&[own.path().to_owned()]);
     let (more, unread) = fleet::read_all(&inputs);
     dumps.extend(more);

@@ -1,4 +1,4 @@
-//! `diff`: any mix of dumps and logs, as points of one series.
+//! `diff`: compares dumps and logs as points of one series.
 
 use std::io::{self, BufWriter};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::input::Input;
 use super::outcome::CliError;
 use super::say;
 
-/// Compares the files in the order given. A log with several snapshots is several points.
+/// Compares the files in the given order. A log with several snapshots adds several points.
 pub fn run(args: &Args, paths: &[PathBuf]) -> Result<(), CliError> {
     let mut points = Vec::new();
     let mut warnings = Vec::new();

@@ -1,4 +1,4 @@
-//! Downloading PDBs in the foreground: progress on stderr, an end on Ctrl-C.
+//! Downloading PDBs in the foreground: progress on stderr, cancelled by Ctrl-C.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,10 @@ use super::args::Args;
 use super::outcome::CliError;
 use super::{say, shows_progress};
 
-/// Between two updates of the progress line.
+/// Time between two updates of the progress line.
 const PACE: Duration = Duration::from_millis(200);
 
-/// Fetches one PDB from the servers on its path.
+/// Downloads one PDB from the servers on its path.
 pub fn fetch(args: &Args, wanted: &WantedPdb) -> Result<Fetched, FetchError> {
     let interrupt = Interrupt::listen();
     let shown = shows_progress(args);
@@ -45,14 +45,14 @@ pub fn fetch(args: &Args, wanted: &WantedPdb) -> Result<Fetched, FetchError> {
     fetched
 }
 
-/// Fetches all that are not on this machine and says what became of each that failed.
+/// Downloads all PDBs that are missing on this machine, and reports each failure.
 pub fn all(args: &Args, pdbs: &[PdbStatus]) -> Result<(), CliError> {
     let mut failed = Vec::new();
     for pdb in pdbs.iter().filter(|p| p.located.file.is_none()) {
         match fetch(args, &pdb.wanted) {
             Ok(_) => {}
             Err(FetchError::Cancelled) => return Err(interrupted()),
-            // The same for every other file.
+            // It would fail for every other file too.
             Err(e @ (FetchError::NetworkOff | FetchError::NoServer)) => {
                 return Err(CliError::NotThere(e.to_string()));
             }
@@ -68,7 +68,7 @@ pub fn all(args: &Args, pdbs: &[PdbStatus]) -> Result<(), CliError> {
     }
 }
 
-/// How a run ends whose download was interrupted.
+/// The error of a run whose download was interrupted.
 pub fn interrupted() -> CliError {
     const SIGINT: u8 = 2;
     CliError::Interrupted(SIGINT)
@@ -85,23 +85,24 @@ fn show(wanted: &WantedPdb, p: Progress<'_>) {
     let _ = write!(io::stderr(), "\r\x1b[K{line}");
 }
 
-/// While it lives, the first Ctrl-C only sets a flag, so that the half of a file is
-/// removed; the second ends the program. Afterwards the first does.
+/// While this exists, the first Ctrl-C only sets a flag, so that the partial file is
+/// removed; the second one ends the program. After it is dropped, the first Ctrl-C ends the
+/// program.
 struct Interrupt {
     flags: &'static Flags,
 }
 
 #[derive(Default)]
 struct Flags {
-    /// Somebody wants the download to end.
+    /// The user wants to cancel the download.
     cancel: Arc<AtomicBool>,
-    /// A signal does what it does by default.
+    /// The next signal has its default effect.
     fatal: Arc<AtomicBool>,
 }
 
 impl Interrupt {
     fn listen() -> Interrupt {
-        // Once, as a signal that was ever listened to is not given back.
+        // Only once: a handler that was registered is never removed.
         static FLAGS: OnceLock<Flags> = OnceLock::new();
         let flags = FLAGS.get_or_init(|| {
             let flags = Flags::default();
@@ -125,20 +126,20 @@ impl Drop for Interrupt {
 }
 
 impl Flags {
-    /// Without this a signal ends the program at once, as it would anyway.
+    /// If registering fails, a signal ends the program at once, as without a handler.
     #[cfg(unix)]
     fn register(&self) {
         use signal_hook::consts::{SIGINT, SIGTERM};
         use signal_hook::flag::{register, register_conditional_default};
         for signal in [SIGINT, SIGTERM] {
-            // They run in this order: the second signal finds the flag of the first.
+            // They run in this order: the second signal sees the flag that the first one set.
             let _ = register_conditional_default(signal, Arc::clone(&self.fatal));
             let _ = register(signal, Arc::clone(&self.fatal));
             let _ = register(signal, Arc::clone(&self.cancel));
         }
     }
 
-    /// The same for the console's events.
+    /// The same for console events.
     #[cfg(windows)]
     fn register(&self) {
         let (cancel, fatal) = (Arc::clone(&self.cancel), Arc::clone(&self.fatal));

@@ -1,5 +1,5 @@
-//! The command line as clap knows it: each sub-command shows the options that apply to
-//! it, and two examples. All common options are accepted everywhere.
+//! The command line for clap: each subcommand shows the options that apply to it, and two
+//! examples. All common options are accepted everywhere.
 
 use clap::{Arg, Command, CommandFactory};
 
@@ -7,10 +7,10 @@ use super::Args;
 
 /// Options of the terminal UI.
 const SCREEN: [&str; 4] = ["ascii", "theme", "no_mouse", "keys"];
-/// Options of the walk of the pool.
+/// Options of the pool walk.
 const WALK: [&str; 2] = ["memory", "threads"];
 
-/// Examples of each sub-command.
+/// Examples of each subcommand.
 const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("demo", ["poolscope demo", "poolscope demo --out demo.dmp"]),
     (
@@ -167,7 +167,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
 ];
 
-/// Common options that a sub-command accepts and has no use for.
+/// Common options that have no effect on a subcommand; they are accepted but hidden.
 fn without_use(name: &str) -> Vec<&'static str> {
     let screen = SCREEN.iter().copied();
     match name {
@@ -182,7 +182,7 @@ fn without_use(name: &str) -> Vec<&'static str> {
     }
 }
 
-/// All common options but those.
+/// All common options except those in `used`.
 fn without(used: &[&str]) -> Vec<&'static str> {
     const OTHERS: [&str; 8] = [
         "format",
@@ -219,7 +219,8 @@ pub fn command() -> Command {
         let hidden: Vec<Arg> = hidden.collect();
         let examples = EXAMPLES.iter().find(|(known, _)| *known == name);
         command = command.mut_subcommand(&name, |sub| {
-            // An argument of the same name keeps clap from adding the visible one.
+            // Adding the hidden argument first keeps clap from adding the visible one with
+            // the same name.
             let sub = sub.args(hidden);
             match examples {
                 Some((_, [first, second])) => {
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sub_command_has_two_examples_that_it_takes() {
+    fn each_subcommand_has_two_valid_examples() {
         let all = command();
         for sub in all.get_subcommands() {
             let examples = EXAMPLES.iter().find(|(known, _)| *known == sub.get_name());
@@ -254,7 +255,7 @@ mod tests {
             let help = help_of(name);
             for example in examples {
                 assert!(help.contains(example), "{name}");
-                // As far as the shell passes it on.
+                // Only the part that the shell passes to the program.
                 let end = example.find([">", "|"].map(|c| c.chars().next().unwrap()));
                 let typed = example.get(..end.unwrap_or(example.len())).unwrap();
                 let mut words = Vec::new();
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn every_common_option_is_still_accepted_everywhere() {
+    fn every_subcommand_accepts_all_common_options() {
         for typed in [
             &[
                 "poolscope",

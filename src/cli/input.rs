@@ -1,4 +1,4 @@
-//! Decides in one place whether an input file is the memory of a machine or a log.
+//! Detects whether an input file is a machine's memory or a log.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::args::Args;
 use super::outcome::CliError;
 use super::{open, say};
 
-/// A file, opened.
+/// An opened input file.
 #[derive(Debug)]
 pub enum Input {
     /// A dump, an image, or an evidence file.
@@ -20,7 +20,7 @@ pub enum Input {
 }
 
 impl Input {
-    /// Opens a file by its content, and says on stderr what to know about it.
+    /// Opens a file by its content, and prints its warnings on stderr.
     pub fn open(args: &Args, path: &Path) -> Result<Input, CliError> {
         if !series::is_log_file(path) {
             return Ok(Input::Machine(open(args, path)?));
@@ -30,7 +30,7 @@ impl Input {
         Ok(Input::Log(log))
     }
 
-    /// What the user should know, as sentences.
+    /// Warnings, as sentences.
     pub fn warnings(&self) -> Vec<String> {
         match self {
             Input::Machine(engine) => engine.warnings(),
@@ -38,7 +38,7 @@ impl Input {
         }
     }
 
-    /// Its points in time.
+    /// The file's points in time.
     pub fn points(&self) -> Vec<Point> {
         match self {
             Input::Machine(engine) => vec![engine.point()],
@@ -62,7 +62,7 @@ fn no_log(path: &Path, error: &series::SeriesError) -> CliError {
     })
 }
 
-/// Why a command that needs memory can't use a file that is a log.
+/// The error for a command that needs memory if the file is a log.
 pub fn needs_memory(path: &Path, error: OpenError) -> CliError {
     match error {
         error @ OpenError::Pooltag { .. } => error.into(),

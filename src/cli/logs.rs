@@ -57,7 +57,7 @@ pub(super) fn diagnose(args: &Args, log: &Log, exit_code: bool) -> Result {
     outside(exit_code && answer.is_leak())
 }
 
-/// What is known of a log, by label.
+/// The log's source and other facts, by label.
 fn source_of(log: &Log) -> Vec<(&'static str, String)> {
     let mut out = Vec::new();
     if let Some(last) = log.points.last() {

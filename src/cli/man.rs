@@ -1,4 +1,4 @@
-//! The manual page, from what the command line and the key table say of themselves.
+//! The manual page, generated from the command line and the key table.
 
 use clap::{Arg, Command};
 use clap_mangen::Man;
@@ -6,7 +6,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::tui::input::keys::{Group, KeyMap};
 
-/// Files, and what they are for. Where each system has them.
+/// Files and their purpose. Paths for each system.
 const FILES: [(&str, &str); 5] = [
     (
         "$XDG_CONFIG_HOME/poolscope/keys, ~/.config/poolscope/keys",
@@ -31,7 +31,7 @@ const FILES: [(&str, &str); 5] = [
     ),
 ];
 
-/// Variables, and what they change.
+/// Environment variables and their effect.
 const VARIABLES: [(&str, &str); 9] = [
     (
         "_NT_SYMBOL_PATH, _NT_ALT_SYMBOL_PATH",
@@ -79,10 +79,10 @@ const STATUS: [(&str, &str); 5] = [
     ("128+N", "ended by signal N."),
 ];
 
-/// The page, for `man -l -`.
+/// The manual page, for `man -l -`.
 ///
 /// # Errors
-/// Never: it is written into memory.
+/// Never: the page is written to memory.
 pub fn page() -> std::io::Result<Vec<u8>> {
     let mut command = super::help::command();
     command.build();
@@ -121,7 +121,8 @@ pub fn page() -> std::io::Result<Vec<u8>> {
     Ok(titled(&String::from_utf8_lossy(&out)).into_bytes())
 }
 
-/// The page with its title. The definition at the start of each piece is kept once.
+/// Joins the pieces of the page below one title. Every piece starts with the same
+/// definition; only one is kept.
 fn titled(pieces: &str) -> String {
     const APOSTROPHE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
     let version = env!("CARGO_PKG_VERSION");
@@ -205,7 +206,7 @@ fn usage(argument: &Arg) -> Vec<Inline> {
     }
 }
 
-/// The keys, from the table that dispatch and help are made from.
+/// The keys, from the same table as dispatch and help.
 fn keys(roff: &mut Roff) {
     roff.control("SH", ["KEYS"]);
     roff.text([
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_option_and_key_is_in_it() {
+    fn the_page_lists_every_command_option_and_key() {
         let plain = text().replace('\\', "");
         for sub in super::super::help::command().get_subcommands() {
             assert!(
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_copy_that_is_kept_is_this_page() {
+    fn the_copy_in_assets_is_up_to_date() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/poolscope.1");
         if std::env::var_os("UPDATE_README").is_some() {
             std::fs::write(path, text()).unwrap();
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn groff_has_nothing_to_say_about_it() {
+    fn groff_accepts_the_page_without_warnings() {
         let groff = Process::new("groff")
             .args(["-man", "-ww", "-Tutf8", "-Kutf8"])
             .stdin(Stdio::piped())

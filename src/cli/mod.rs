@@ -1,4 +1,4 @@
-//! The command line: what is typed, what is run, what the process answers.
+//! The command line: arguments, running a command, exit status.
 
 mod args;
 mod check;
@@ -31,7 +31,7 @@ use crate::symbols::FetchError;
 use crate::system::console::takes_sequences;
 use outcome::CliError;
 
-/// Reads the process's arguments. Ends the process with help, or where they make no sense.
+/// Parses the process's arguments. Prints help or a usage error, and ends the process.
 pub fn arguments() -> Args {
     match typed::arguments(std::env::args_os().collect()) {
         Ok(arguments) => {
@@ -45,11 +45,12 @@ pub fn arguments() -> Args {
     }
 }
 
-/// Runs what was asked for. The answer goes to stdout, everything else to stderr.
+/// Runs the command. The answer goes to stdout, everything else to stderr.
 pub fn run(args: Args) -> Outcome {
     #[cfg(unix)]
     survive_limits();
-    // Sorting and counting use rayon's own threads; without them it is slower, no more.
+    // Sorting and counting use rayon's global threads; if they cannot be created, it is
+    // only slower.
     let _ = rayon::ThreadPoolBuilder::new()
         .num_threads(args.common.threads)
         .build_global();
@@ -67,23 +68,23 @@ pub fn run(args: Args) -> Outcome {
     }
 }
 
-/// Has a file that outgrows its user's limit (`ulimit -f`) be a reported write error; by
-/// default the signal would end the program without restoring the terminal.
+/// Turns exceeding the file size limit (`ulimit -f`) into a write error. By default, the
+/// signal would end the program without restoring the terminal.
 #[cfg(unix)]
 fn survive_limits() {
     let noted = std::sync::Arc::default();
-    // Without this it ends the program, as it would anyway.
+    // If this fails, the signal ends the program, as without a handler.
     let _ = signal_hook::flag::register(libc::SIGXFSZ, noted);
 }
 
-/// A line on stderr, safe for a terminal. A closed stderr is ignored.
+/// Prints a line on stderr, with characters that are safe for a terminal. A closed stderr
+/// is ignored.
 fn say(kind: &str, text: &str) {
     let text = crate::report::text::clean(text);
     let _ = writeln!(io::stderr(), "{kind}: {text}");
 }
 
-/// Opens the dump, with the kernel's PDB from a server if it needs one and may have it,
-/// and says what to know about it.
+/// Opens the dump, downloads the kernel's PDB if needed and allowed, and prints warnings.
 fn open(args: &Args, path: &Path) -> Result<Arc<dyn Machine>, CliError> {
     let options = args.common.options();
     let mut engine = open_with(path, &options)?;
@@ -99,12 +100,13 @@ fn open(args: &Args, path: &Path) -> Result<Arc<dyn Machine>, CliError> {
     Ok(engine)
 }
 
-/// Opens the dump with what is on this machine.
+/// Opens the dump with local symbols only.
 fn open_offline(args: &Args, path: &Path) -> Result<Arc<dyn Machine>, CliError> {
     open_with(path, &args.common.options())
 }
 
-/// What was read of the user's pooltag.txt. A file with nothing in it was refused before.
+/// Reports how many entries of the user's pooltag.txt were read. An empty file was rejected
+/// earlier.
 fn note_pooltag(args: &Args, engine: &dyn Machine) {
     let Some(file) = args.common.pooltag.as_ref().filter(|_| !args.common.quiet) else {
         return;
@@ -131,7 +133,7 @@ fn warn(engine: &dyn Machine) {
     }
 }
 
-/// True when progress may be shown: stderr is a terminal that can redraw a line.
+/// True if progress can be shown: stderr is a terminal that can redraw a line.
 fn shows_progress(args: &Args) -> bool {
     !args.common.quiet && io::stderr().is_terminal() && takes_sequences()
 }

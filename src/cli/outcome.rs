@@ -1,4 +1,4 @@
-//! How a run ends: its errors, and the exit status of each.
+//! The result of a run: its errors, and their exit statuses.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use crate::command::Refusal;
 use crate::engine::{NoAccounts, OpenError};
 use crate::tui;
 
-/// What a command returns.
+/// The result of a command.
 pub(super) type Result<T = ()> = std::result::Result<T, CliError>;
 
-/// Status 3 for what the rules forbid.
+/// Status 3 if the rules are violated.
 pub(super) fn outside(is_outside: bool) -> Result {
     match is_outside {
         true => Err(CliError::Outside),
@@ -24,15 +24,15 @@ pub(super) fn outside(is_outside: bool) -> Result {
 /// The exit status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// 0: the answer is complete, or says what is missing.
+    /// 0: the answer is complete, or states what is missing.
     Done,
-    /// 1: the dump can't be read, or does not hold what was asked for.
+    /// 1: the dump cannot be read, or does not contain the requested data.
     Failed,
     /// 2: wrong usage.
     Usage,
-    /// 3: the answer is there, and it is outside the rules.
+    /// 3: the answer was printed, and the rules are violated.
     Outside,
-    /// Ended by a signal: 128 and its number, as shells have it.
+    /// Ended by a signal: 128 plus its number, as in a shell.
     Signal(u8),
 }
 
@@ -48,50 +48,50 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// Why there is no answer.
+/// Why a command failed.
 #[derive(Debug, Error)]
 pub enum CliError {
-    /// The dump can't be worked with.
+    /// The dump cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The dump does not hold what was asked for.
+    /// The dump does not contain the requested data.
     #[error("{0}")]
     NotThere(String),
-    /// The dump has no accounts.
+    /// The dump has no pool trackers.
     #[error(transparent)]
     NoAccounts(#[from] NoAccounts),
-    /// The answer was given, and it is outside the rules.
+    /// The answer was printed, and the rules are violated.
     #[error("outside the rules")]
     Outside,
-    /// The arguments make no sense.
+    /// The arguments are invalid.
     #[error("{0}")]
     Usage(String),
-    /// The answer can't be written.
+    /// The answer cannot be written.
     #[error("the answer can't be written: {0}")]
     Write(#[from] io::Error),
-    /// The sample can't be written.
+    /// The sample dump cannot be written.
     #[error("the sample can't be written to {path}: {source}; choose another file with --out FILE", path = path.display())]
     Demo {
-        /// Where to.
+        /// The path.
         path: PathBuf,
         /// The error of the operating system.
         source: io::Error,
     },
-    /// A file or folder of tables can't be written.
+    /// A file or a dataset folder cannot be written.
     #[error("{path} can't be written: {source}; free disk space, or choose another file with --out", path = path.display())]
     File {
-        /// Where to.
+        /// The path.
         path: PathBuf,
         /// The error of the operating system.
         source: io::Error,
     },
-    /// The terminal UI ended.
+    /// The terminal UI ended with an error.
     #[error(transparent)]
     Tui(#[from] tui::Error),
-    /// Somebody ended it with a signal of this number.
+    /// The user ended it with this signal.
     #[error("interrupted")]
     Interrupted(u8),
-    /// The system refused threads.
+    /// The system refused to start threads.
     #[error("the worker threads can't be started: {0}; try --threads 1")]
     Threads(#[from] rayon::ThreadPoolBuildError),
 }
@@ -103,12 +103,12 @@ impl From<Refusal> for CliError {
 }
 
 impl CliError {
-    /// True when the reader of the answer has closed the pipe: not an error.
+    /// True if the reader of the answer closed the pipe, which is not an error.
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, CliError::Write(e) if e.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// True when there is nothing to say.
+    /// True if no message is needed.
     pub fn is_silent(&self) -> bool {
         match self {
             CliError::Outside => true,

@@ -1,4 +1,4 @@
-//! `stacks`: a tag's, or those of an address.
+//! `stacks`: the recorded stacks of a tag or of an address.
 
 use std::io::{self, BufWriter};
 
@@ -13,7 +13,7 @@ use super::outcome::CliError;
 use super::say;
 use super::walk::index;
 
-/// Prints the recorded stacks of what was typed.
+/// Prints the recorded stacks.
 pub(super) fn run(
     args: &Args,
     engine: &dyn Machine,

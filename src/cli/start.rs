@@ -1,4 +1,4 @@
-//! Commands that open the terminal UI, and its keys.
+//! Commands that open the terminal UI, and the `keys` command.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::args::Args;
 use super::outcome::{CliError, Result};
 use super::say;
 
-/// The keys as they are, or what is wrong with the file that should change them.
+/// Prints the current keys, or the errors of the key file.
 pub(super) fn keys(args: &Args) -> Result {
     let options = tui::Options {
         keys: args.common.keys.clone(),
@@ -42,7 +42,7 @@ pub(super) fn browse(args: &Args, dump: &Path) -> Result {
     browse_with(args, dump, args.common.options(), args.common.no_cache)
 }
 
-/// `forget`: neither restore nor keep marks and places.
+/// Opens the terminal UI. `forget`: neither restore nor save marks and locations.
 fn browse_with(args: &Args, dump: &Path, options: engine::Options, forget: bool) -> Result {
     Ok(tui::run(
         (dump.to_owned(), options),
@@ -57,8 +57,8 @@ fn browse_with(args: &Args, dump: &Path, options: engine::Options, forget: bool)
     )?)
 }
 
-/// Writes the sample to the file asked for, or to a temporary one that is shown and
-/// removed afterwards.
+/// Writes the sample dump to the given file. Without one, writes a temporary file, shows
+/// it, and removes it afterwards.
 pub(super) fn demo(args: &Args, out: Option<&Path>) -> Result {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -76,10 +76,10 @@ pub(super) fn demo(args: &Args, out: Option<&Path>) -> Result {
         .map_err(failed(&directory))?;
     synth::demo::write(file.path()).map_err(failed(file.path()))?;
     let options = engine::Options {
-        // Nobody opens this file again.
+        // This file is never opened again.
         cache: IndexCache::Off,
         ..args.common.options()
     };
-    // The same steps lead to the same places each time.
+    // Every run of the sample starts in the same state.
     browse_with(args, file.path(), options, true)
 }

@@ -1,5 +1,5 @@
-//! Requests of the grammar on the command line: those with a sub-command of their own,
-//! and all others by `poolscope run DUMP COMMAND`, or by their own name.
+//! WinDbg and PoolMon commands on the command line: requests with a subcommand of their
+//! own, and all others through `poolscope run DUMP COMMAND` or under their own name.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,9 +7,9 @@ use std::path::Path;
 use crate::command::request::Modules as ModulesWanted;
 use crate::command::{self, Refusal, Request, table};
 
-/// The arguments with a command's WinDbg name or alias in the place of a sub-command made
-/// into `run`: `poolscope lm DUMP m ntfs` is `poolscope run -- DUMP lm m ntfs`, and
-/// `poolscope DUMP '!poolused 2'` is `poolscope run -- DUMP '!poolused 2'`.
+/// Rewrites a command's WinDbg name or alias in the place of a subcommand to `run`.
+/// `poolscope lm DUMP m ntfs` becomes `poolscope run -- DUMP lm m ntfs`, and
+/// `poolscope DUMP '!poolused 2'` becomes `poolscope run -- DUMP '!poolused 2'`.
 ///
 /// # Errors
 /// A word that is neither a file nor a command.
@@ -30,7 +30,7 @@ pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
     let (options, words) = shape.divide(after);
     let asks_help = |word: &OsString| word == "--help" || word == "-h" || word == "--";
     if name == "run" && !words.first().is_none_or(asks_help) {
-        // What looks like an option after the dump is the command's: `-paged`, `-b`.
+        // Options after the dump belong to the command: `-paged`, `-b`.
         return Ok(run(program, before, options, words));
     }
     if shape.commands.contains(&name) {
@@ -38,9 +38,9 @@ pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
     }
     let is_file = Path::new(first).exists();
     let words = match (is_file, table::find(&name)) {
-        // The dump in both places: the sub-command reports which one to leave out.
+        // The dump is given twice: the subcommand reports which one to leave out.
         (true, _) if shape.is_sub_command(&words) => return Ok(typed),
-        // A dump alone opens the screen.
+        // A dump without a command opens the terminal UI.
         (true, _) if words.is_empty() => return Ok(typed),
         (true, _) => [vec![first.clone()], words].concat(),
         (false, Some(_)) => match words.split_first() {
@@ -57,7 +57,7 @@ pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
             let meant = table::nearest(&name).or_else(|| shape.nearest(&name));
             let path = name.contains(['/', '\\', '.']) || name.starts_with('-');
             return match (words.is_empty() || path, meant) {
-                // A file that does not exist is reported as such.
+                // Let clap report a file that does not exist.
                 (true, None) => Ok(typed),
                 (true, Some(_)) if path => Ok(typed),
                 (_, Some(meant)) => Err(Refusal(format!(
@@ -87,9 +87,9 @@ fn run(
     out
 }
 
-/// What clap knows: global options and sub-commands.
+/// The options and subcommands that clap knows.
 struct Shape {
-    /// Options by their long name, and whether a value follows.
+    /// Long option names, and whether each takes a value.
     options: Vec<(String, bool)>,
     commands: Vec<String>,
 }
@@ -108,7 +108,7 @@ impl Shape {
         }
     }
 
-    /// How many arguments an option takes up; `None` for unknown options.
+    /// The number of arguments that an option occupies; `None` for unknown options.
     fn length(&self, argument: &OsString) -> Option<usize> {
         let text = argument.to_str()?.strip_prefix("--")?;
         let (name, value) = match text.split_once('=') {
@@ -132,7 +132,7 @@ impl Shape {
         None
     }
 
-    /// Our options, and everything else.
+    /// Splits arguments into poolscope's options and all others.
     fn divide(&self, arguments: &[OsString]) -> (Vec<OsString>, Vec<OsString>) {
         let (mut options, mut words) = (Vec::new(), Vec::new());
         let mut at = 0;
@@ -146,7 +146,7 @@ impl Shape {
         (options, words)
     }
 
-    /// True for a sub-command with its own dump.
+    /// True for a subcommand followed by a dump.
     fn is_sub_command(&self, words: &[OsString]) -> bool {
         let name = words.first().and_then(|word| word.to_str());
         let dump = words.get(1).is_some_and(|word| Path::new(word).exists());
@@ -158,7 +158,7 @@ impl Shape {
     }
 }
 
-/// Sub-commands that are not commands of the grammar.
+/// Subcommands that are not commands of the grammar.
 const OF_THE_SHELL: &[&str] = &[
     "demo",
     "symbols",
@@ -173,8 +173,8 @@ const OF_THE_SHELL: &[&str] = &[
     "man",
 ];
 
-/// The requests of `run DUMP WORDS…`: a name and its arguments as the shell has divided
-/// them, or a whole line in one word.
+/// The requests of `run DUMP WORDS…`: a name and its arguments as split by the shell, or a
+/// whole line as one word.
 ///
 /// # Errors
 /// As [`command::parse`].
@@ -188,7 +188,7 @@ pub fn requests(words: &[String]) -> Result<Vec<Request>, Refusal> {
     }
 }
 
-/// The modules that the arguments of `modules` name.
+/// Parses the arguments of `modules`.
 ///
 /// # Errors
 /// As [`command::parse_words`].
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn windbgs_names_stand_in_the_place_of_sub_commands() {
+    fn windbg_names_can_replace_subcommands() {
         for (typed, becomes) in [
             (&["lm", "no.dmp"][..], &["run", "--", "no.dmp", "lm"][..]),
             (
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_command_is_called_one() {
+    fn a_misspelt_command_is_reported_as_unknown() {
         for (typed, part) in [
             (&["diagnos", "no.dmp"][..], "did you mean diagnose?"),
             (&["poolusde", "no.dmp"], "did you mean"),

@@ -1,4 +1,4 @@
-//! The index of a dump's blocks: kept from before, or made now.
+//! The index of a dump's blocks: from the cache, or from a walk.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{say, shows_progress};
 
 type Result<T> = std::result::Result<T, CliError>;
 
-/// The index that was kept, or else a walk's.
+/// The cached index, or a new one from a walk.
 pub(super) fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     let answered = engine.kept_index(&|| true);
     if let Some(why) = answered.note {
@@ -29,7 +29,7 @@ pub(super) fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     Ok(index)
 }
 
-/// Walks the pool, with progress on stderr, if it is a terminal.
+/// Walks the pool, with progress on stderr if it is a terminal.
 fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     let progress = Arc::new(Progress::default());
     let Some(builder) = engine.walk(Arc::clone(&progress)) else {
@@ -57,7 +57,7 @@ fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     Ok(builder.snapshot())
 }
 
-/// A line on stderr that --quiet leaves out.
+/// A line on stderr that --quiet suppresses.
 pub(super) fn note(args: &Args, text: &str) {
     if !args.common.quiet {
         say("note", text);

@@ -1,4 +1,4 @@
-//! Arguments of the screen's commands about earlier points in time and about columns.
+//! Arguments of the UI commands for baselines and columns.
 
 use super::line::Words;
 use super::refusal::Result;

@@ -1,23 +1,23 @@
-//! Addresses as WinDbg takes them: hexadecimal numbers, `module!symbol`, a module's name,
+//! Addresses in WinDbg's syntax: hexadecimal numbers, `module!symbol`, a module's name,
 //! sums and differences, `poi()` and parentheses.
 
 use crate::addr::Va;
 
 use super::refusal::{Refusal, Result};
 
-/// How the refusal of something that is not an address begins.
+/// The start of the message for text that is not an address.
 const INVALID: &str = "not a valid address";
-/// Deeper parentheses are not read.
+/// Maximum nesting of parentheses.
 const DEEPEST: usize = 32;
 
-/// An address that may need a dump to be known.
+/// An address expression; it may need a dump to resolve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expression {
     /// A number.
     Number(u64),
-    /// `module!symbol`, or a module's name, which is its base.
+    /// `module!symbol`, or a module's name, which stands for its base.
     Name(String),
-    /// The pointer that is stored there.
+    /// The pointer stored at this address.
     Pointer(Box<Expression>),
     /// Left plus right, modulo 2^64.
     Sum(Box<Expression>, Box<Expression>),
@@ -25,26 +25,26 @@ pub enum Expression {
     Difference(Box<Expression>, Box<Expression>),
 }
 
-/// True for the refusal of something that is not an address, in no dump.
+/// True if the text is not an address in any dump.
 pub fn is_no_address(why: &Refusal) -> bool {
     why.0.starts_with(INVALID)
 }
 
-/// What resolves names and pointers.
+/// Resolves names and pointers.
 pub trait Resolver {
-    /// The pointer at an address, or why it can't be read.
+    /// The pointer stored at an address.
     ///
     /// # Errors
-    /// A sentence's end.
+    /// Why it cannot be read, as the end of a sentence.
     fn pointer(&self, va: Va) -> std::result::Result<Va, String>;
-    /// The address of a symbol of a module (`nt` where none is named).
+    /// The address of a symbol of a module (`nt` if none is given).
     fn symbol(&self, module: Option<&str>, name: &str) -> Option<Va>;
-    /// The base of a module, by its name in any case.
+    /// The base of a module, by its case-insensitive name.
     fn module(&self, name: &str) -> Option<Va>;
 }
 
 impl Expression {
-    /// Reads an expression.
+    /// Parses an expression.
     ///
     /// # Errors
     /// What is wrong with it, with an example.
@@ -60,7 +60,7 @@ impl Expression {
         }
     }
 
-    /// The address where no dump is needed.
+    /// The address, if no dump is needed.
     pub fn literal(&self) -> Option<Va> {
         match self {
             Expression::Number(number) => Some(Va(*number)),
@@ -73,7 +73,7 @@ impl Expression {
     /// The address in a dump.
     ///
     /// # Errors
-    /// The name that is not known, or the pointer that can't be read.
+    /// The unknown name, or the pointer that cannot be read.
     pub fn resolve(&self, resolver: &dyn Resolver) -> Result<Va> {
         Ok(match self {
             Expression::Number(number) => Va(*number),
@@ -111,7 +111,7 @@ fn resolve_name(name: &str, resolver: &dyn Resolver) -> Result<Va> {
     })
 }
 
-/// The refusal of something that is not an address.
+/// The error for text that is not an address.
 pub(super) fn invalid(text: &str) -> Refusal {
     Refusal(format!(
         "{INVALID}: {text} (hexadecimal, for example fffffa80`02400000, nt!PsActiveProcessHead or poi(ADDRESS)+20)"
@@ -200,8 +200,8 @@ impl Parser<'_> {
     }
 }
 
-/// A number as WinDbg reads it: hexadecimal with or without `0x`, a backquote in the middle
-/// allowed; decimal after `0n`.
+/// Parses a number in WinDbg's syntax: hexadecimal with or without `0x`, with an optional
+/// backquote in the middle; decimal after `0n`.
 pub(super) fn number(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
     if let Some(decimal) = lower.strip_prefix("0n") {

@@ -1,8 +1,8 @@
-//! A line into commands, and a command into words.
+//! Splits a line into commands, and a command into words.
 
 use super::refusal::{Refusal, Result};
 
-/// What follows a debugger's prompt: `0: kd> `, `lkd> `, `16.0: kd:x86> `.
+/// Removes a debugger's prompt: `0: kd> `, `lkd> `, `16.0: kd:x86> `.
 pub(super) fn without_prompt(line: &str) -> &str {
     let line = line.trim().trim_start_matches(':').trim_start();
     let Some((before, after)) = line.split_once('>') else {
@@ -22,7 +22,7 @@ pub(super) fn without_prompt(line: &str) -> &str {
     }
 }
 
-/// The commands between `;`, which inside quotation marks is a character.
+/// The commands between semicolons; a quoted `;` is an ordinary character.
 pub(super) fn split(line: &str) -> Vec<&str> {
     let mut out = Vec::new();
     let mut start = 0;
@@ -43,8 +43,8 @@ pub(super) fn split(line: &str) -> Vec<&str> {
     out.iter().map(|command| command.trim()).collect()
 }
 
-/// The command's name and its arguments. A name ends at a blank, or where WinDbg lets the
-/// arguments begin without one (`/t5` of `!poolused/t5`).
+/// Splits a command into its name and its arguments. The name ends at a space, or where
+/// WinDbg allows arguments without one (`/t5` of `!poolused/t5`).
 pub(super) fn name_and_rest(command: &str) -> (&str, &str) {
     let end = command
         .char_indices()
@@ -55,7 +55,7 @@ pub(super) fn name_and_rest(command: &str) -> (&str, &str) {
     (name, rest.trim())
 }
 
-/// The name without `!` or `.` before it and without an extension: `!kdexts.vm` is `vm`.
+/// The name without `!` or `.` and without an extension's name: `!kdexts.vm` becomes `vm`.
 pub(super) fn bare_name(name: &str) -> &str {
     let Some(command) = name.strip_prefix('!') else {
         return name.strip_prefix('.').unwrap_or(name);
@@ -76,7 +76,7 @@ pub struct Words {
     words: Vec<Word>,
     next: usize,
     usage: String,
-    /// The arguments as they were typed.
+    /// The arguments as typed.
     pub rest: String,
 }
 
@@ -87,7 +87,7 @@ struct Word {
 }
 
 impl Words {
-    /// Of words that the shell has divided. Quotation marks that reached us are taken off.
+    /// Words that the shell has split. Removes quotation marks that reached the program.
     pub fn of(name: &str, arguments: &[String]) -> Words {
         let words = arguments.iter().map(|argument| {
             let text = unquoted(argument);
@@ -105,12 +105,12 @@ impl Words {
         }
     }
 
-    /// Divides arguments at blanks outside of quotation marks.
+    /// Splits arguments at spaces outside of quotation marks.
     pub(super) fn parse(name: &str, rest: &str) -> Result<Words> {
         let mut words = Vec::new();
         let mut left = rest.trim_start();
         while !left.is_empty() {
-            // A tag copied out of a C source or a shell comes with its escapes.
+            // A tag copied from C source or from a shell may have escaped quotation marks.
             let (mark, inside) = match left {
                 l if l.starts_with("\\\"") => ("\\\"", l.get(2..)),
                 l if l.starts_with('"') => ("\"", l.get(1..)),
@@ -147,24 +147,24 @@ impl Words {
         })
     }
 
-    /// The same with what to say where an argument is wrong.
+    /// Adds the usage text for error messages.
     pub(super) fn with_usage(self, usage: String) -> Words {
         Words { usage, ..self }
     }
 
-    /// The command as it was typed.
+    /// The command as typed.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The next word, which is then taken.
+    /// Takes the next word.
     pub(super) fn take(&mut self) -> Option<&str> {
         let word = self.words.get(self.next)?;
         self.next += 1;
         Some(&word.text)
     }
 
-    /// The next word if `wanted` says so.
+    /// Takes the next word if `wanted` returns true.
     pub(super) fn take_if(&mut self, wanted: impl FnOnce(&str) -> bool) -> Option<&str> {
         match self.peek().is_some_and(wanted) {
             true => self.take(),
@@ -172,24 +172,24 @@ impl Words {
         }
     }
 
-    /// The next word.
+    /// The next word, without taking it.
     pub(super) fn peek(&self) -> Option<&str> {
         self.words.get(self.next).map(|w| w.text.as_str())
     }
 
-    /// True when the next word is quoted.
+    /// True if the next word is quoted.
     pub(super) fn is_quoted(&self) -> bool {
         self.words.get(self.next).is_some_and(|w| w.quoted)
     }
 
-    /// All words that are left, which are then taken.
+    /// Takes all remaining words.
     pub(super) fn remaining(&mut self) -> Vec<String> {
         let left = self.words.get(self.next..).unwrap_or_default();
         self.next = self.words.len();
         left.iter().map(|w| w.text.clone()).collect()
     }
 
-    /// Nothing may be left.
+    /// Checks that no word is left.
     ///
     /// # Errors
     /// Names the word that is left.
@@ -200,7 +200,7 @@ impl Words {
         }
     }
 
-    /// The refusal of a word that the command has no meaning for.
+    /// The error for a word that has no meaning for this command.
     pub(super) fn unexpected(&self, word: &str) -> Refusal {
         let usage = &self.usage;
         Refusal(format!(
@@ -209,14 +209,14 @@ impl Words {
         ))
     }
 
-    /// The refusal where an argument is missing.
+    /// The error for a missing argument.
     pub(super) fn missing(&self, what: &str) -> Refusal {
         let usage = &self.usage;
         Refusal(format!("{}: {what} is missing; usage: {usage}", self.name))
     }
 }
 
-/// Without the quotation marks around it.
+/// Removes the surrounding quotation marks.
 fn unquoted(text: &str) -> String {
     for (start, end) in [("\\\"", "\\\""), ("\"", "\""), ("'", "'")] {
         let inside = text.strip_prefix(start).and_then(|t| t.strip_suffix(end));

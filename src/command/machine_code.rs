@@ -1,16 +1,16 @@
-//! Arguments of the commands about instructions, image headers and page tables.
+//! Arguments of commands for instructions, image headers and page tables.
 
 use super::expression::{self, Expression};
 use super::line::Words;
 use super::refusal::{Refusal, Result};
 use super::request::Request;
 
-/// Instructions that `ub` shows when no number is given, as in WinDbg.
+/// Number of instructions that `ub` shows by default, as in WinDbg.
 const USUAL: u64 = 8;
-/// Instructions of one listing at most.
+/// Maximum number of instructions in a listing.
 const MOST: u64 = 4096;
 
-/// An address, whose sum may be written with blanks. What follows it is left.
+/// Takes an address; a sum may contain spaces. Leaves the words after it.
 fn address(words: &mut Words) -> Result<Expression> {
     let Some(mut text) = words.take().map(str::to_owned) else {
         return Err(words.missing("an address"));
@@ -45,7 +45,7 @@ pub(super) fn before(words: &mut Words) -> Result<Request> {
     Ok(Request::CodeBefore { at, count })
 }
 
-/// `uf ADDRESS`: the function that holds an address.
+/// `uf ADDRESS`: the function that contains an address.
 pub(super) fn function(words: &mut Words) -> Result<Request> {
     if let Some(option) = words.take_if(|w| w.starts_with('/')).map(str::to_owned) {
         return Err(Refusal(format!(
@@ -66,7 +66,7 @@ pub(super) fn headers(words: &mut Words) -> Result<Request> {
     Ok(Request::Headers(text))
 }
 
-/// `!pte ADDRESS`: the entries of the page tables that translate an address.
+/// `!pte ADDRESS`: the page table entries that translate an address.
 pub(super) fn page_tables(words: &mut Words) -> Result<Request> {
     let at = address(words)?;
     words.end()?;

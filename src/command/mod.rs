@@ -1,9 +1,10 @@
-//! What can be typed: one grammar for the command line and for the line after `:`.
+//! The commands that can be typed: one grammar for the command line and for the line after
+//! `:`.
 //!
-//! A line becomes [`Request`]s by one table ([`table::ENTRIES`]): poolscope's own commands,
-//! and those of WinDbg and PoolMon with their documented options. What poolscope can't do
-//! is refused by name, with what to do instead. Nothing here reads a dump: addresses are
-//! [`Expression`]s until a [`Resolver`] resolves them.
+//! One table ([`table::ENTRIES`]) turns a line into [`Request`]s: poolscope's own commands,
+//! and those of WinDbg and PoolMon with their documented options. A command that poolscope
+//! cannot run is refused by name, with an alternative. This module reads no dump: addresses
+//! are [`Expression`]s until a [`Resolver`] resolves them.
 
 mod compare;
 pub mod expression;

@@ -1,4 +1,4 @@
-//! PoolMon's switches, as its documentation has them.
+//! PoolMon's switches, as documented.
 
 use crate::pool::TagPattern;
 
@@ -6,8 +6,8 @@ use super::line::Words;
 use super::refusal::{Refusal, Result};
 use super::request::{PoolChoice, PoolMon, Request, SortBy};
 
-/// Reads `poolmon -b -p -p -iTAG …`. As in PoolMon, the last order wins and the case of a
-/// switch does not matter; a switch that can't be honoured is refused by name.
+/// Parses `poolmon -b -p -p -iTAG …`. As in PoolMon, the last order wins and switches are
+/// case-insensitive; an unsupported switch is refused by name.
 pub(super) fn parse(words: &mut Words) -> Result<Request> {
     let mut out = PoolMon::default();
     let mut pools = 0;
@@ -37,10 +37,10 @@ pub(super) fn parse(words: &mut Words) -> Result<Request> {
             (Some('d'), "") => out.sort = Some(SortBy::Outstanding),
             (Some('b'), "") => out.sort = Some(SortBy::Bytes),
             (Some('m'), "") => out.sort = Some(SortBy::PerAllocation),
-            // Totals and drivers are always shown here.
+            // Totals and drivers are always shown.
             (Some('e'), "") => {}
             (Some('g'), "") => {
-                // A name after it is its file.
+                // An optional file name may follow.
                 if let Some(file) = words.take_if(|w| !w.starts_with(['-', '/'])) {
                     return Err(refuse(
                         &format!("{word} {file}"),
@@ -68,7 +68,7 @@ pub(super) fn parse(words: &mut Words) -> Result<Request> {
                     "it writes a snapshot to a file: `save FILE.csv` writes the list",
                 ));
             }
-            // The screen does it with a baseline; elsewhere it is refused where it is run.
+            // Needs the UI with a baseline; other front ends refuse it when they run it.
             (Some('(' | ')'), "") => out.by_change = true,
             (Some('l'), "") => {
                 return Err(refuse(
@@ -105,7 +105,7 @@ pub(super) fn parse(words: &mut Words) -> Result<Request> {
     Ok(Request::PoolMon(out))
 }
 
-/// The tag behind a switch. PoolMon expects no blank between them, but people type one.
+/// The tag after a switch. PoolMon accepts no space between them, but people type one.
 fn tag(switch: char, value: &str, words: &mut Words) -> Result<TagPattern> {
     let text = match value {
         "" => words

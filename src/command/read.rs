@@ -1,4 +1,4 @@
-//! A line, or words that the shell has divided, into requests.
+//! Parses a line, or words that the shell has split, into requests.
 
 use super::line::{self, Words};
 use super::refusal::{Refusal, Result};
@@ -6,17 +6,17 @@ use super::refusals;
 use super::request::{Request, Target};
 use super::table;
 
-/// Reads a line as it is typed or pasted: with a debugger's prompt before it, several
-/// commands with `;` between them, an extension's name before the command.
+/// Parses a line as typed or pasted: with a debugger's prompt, several commands separated
+/// by `;`, or an extension's name before the command.
 ///
 /// # Errors
-/// The first command that is not known, or has an argument that can't be honoured.
+/// The first command that is unknown, or has an unsupported argument.
 pub fn parse(line: &str) -> Result<Vec<Request>> {
     let commands = line::split(line::without_prompt(line));
     commands.iter().map(|command| one(command)).collect()
 }
 
-/// Reads one command and its arguments, as the shell has divided them.
+/// Parses one command and its arguments, as split by the shell.
 ///
 /// # Errors
 /// As [`parse`].
@@ -47,7 +47,7 @@ fn one(command: &str) -> Result<Request> {
     }
 }
 
-/// The sentence for an unknown command.
+/// The error for an unknown command.
 pub fn unknown(name: &str) -> Refusal {
     let nearest = table::nearest(line::bare_name(name));
     Refusal(match nearest {

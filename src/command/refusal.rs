@@ -1,6 +1,6 @@
-//! Why a line can't be done.
+//! The error for a line that cannot be run.
 
-/// Why a line can't be run: what is wrong, then what to do.
+/// Why a line cannot be run: what is wrong, then what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refusal(pub String);

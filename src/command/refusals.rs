@@ -1,6 +1,6 @@
-//! Commands that are typed and can't be done here: what each is, and what to do instead.
+//! Known commands that poolscope cannot run: what each one does, and what to use instead.
 
-/// (names as they are typed, what it is, what to do instead).
+/// (Names as typed, what it does, what to use instead.)
 const REFUSED: &[(&[&str], &str, &str)] = &[
     (
         &["!fltkd"],
@@ -177,8 +177,8 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
-/// What a refused command is, and what to do instead. An extension (`!fltkd`) covers all of its
-/// commands.
+/// What a refused command does, and what to use instead. An extension (`!fltkd`) covers all
+/// of its commands.
 pub(super) fn find(name: &str) -> Option<(&'static str, &'static str)> {
     let extension = name.starts_with('!').then(|| {
         name.split_once('.')
@@ -194,7 +194,7 @@ pub(super) fn find(name: &str) -> Option<(&'static str, &'static str)> {
         .map(|(_, what, instead)| (*what, *instead))
 }
 
-/// The commands that the refusals advise.
+/// The commands that refusals recommend.
 #[cfg(test)]
 pub(super) fn advised() -> impl Iterator<Item = &'static str> {
     REFUSED.iter().map(|(_, _, instead)| *instead)

@@ -1,4 +1,4 @@
-//! What a line asks for.
+//! The requests that a line can make.
 
 use crate::addr::Va;
 use crate::pool::{Tag, TagPattern};
@@ -6,10 +6,10 @@ use crate::pool::{Tag, TagPattern};
 use super::expression::{Expression, Resolver};
 use super::refusal::{Refusal, Result};
 
-/// A command with its arguments, read and checked.
+/// A command with its arguments, parsed and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// What kind of dump (`vertarget`).
+    /// Facts about the dump (`vertarget`).
     Info,
     /// `!vm`.
     Vm,
@@ -19,11 +19,11 @@ pub enum Request {
     Find(Find),
     /// `!pool`.
     Page(Page),
-    /// `db`, `dps` and the like.
+    /// `db`, `dps` and similar.
     Memory(Memory),
     /// `lm`.
     Modules(Modules),
-    /// `ln`: the symbol or module an address is in.
+    /// `ln`: the symbol or module that contains an address.
     Nearest(Expression),
     /// `x`: symbols by pattern.
     Symbols {
@@ -36,9 +36,9 @@ pub enum Request {
     References(Chosen),
     /// The sizes of a tag's allocations.
     Sizes(Chosen),
-    /// What a tag's allocations contain.
+    /// Block contents of a tag.
     Contents(Chosen),
-    /// Groups of a tag's allocations with one layout.
+    /// Groups of a tag's allocations with the same layout.
     Families(Chosen),
     /// Kernel objects of a tag or a type.
     Objects(Option<String>),
@@ -54,20 +54,19 @@ pub enum Request {
     Code {
         /// The first instruction.
         at: Expression,
-        /// How many.
+        /// The number of instructions.
         count: u64,
     },
-    /// Recorded call stacks of a tag or an address; of the tag on the screen when nothing
-    /// is named.
+    /// Recorded call stacks of a tag or an address; `None` for the tag on screen.
     Stacks(Option<Target>),
     /// `ub`: the instructions before an address.
     CodeBefore {
-        /// Where they end.
+        /// The address where they end.
         at: Expression,
-        /// How many.
+        /// The number of instructions.
         count: u64,
     },
-    /// `uf`: the function that holds an address.
+    /// `uf`: the function that contains an address.
     Function(Expression),
     /// `!lmi`: the headers of a module, by its name or an address in it.
     Headers(String),
@@ -77,7 +76,7 @@ pub enum Request {
     Verifier(Verifier),
     /// `!lookaside`.
     Lookaside,
-    /// `!filecache`: its totals.
+    /// `!filecache`: only its totals.
     FileCache,
     /// PoolMon's switches.
     PoolMon(PoolMon),
@@ -87,38 +86,38 @@ pub enum Request {
     Diagnose,
     /// The tag list.
     Tags,
-    /// All that is marked.
+    /// All marks.
     Marks,
-    /// Earlier points to compare with; `modules`, `off`, or nothing: the points.
+    /// Earlier points to compare with; `modules`, `off`, or empty to list the points.
     Baseline(Vec<String>),
-    /// A tag or both pools over the points of the baseline.
+    /// The history of a tag or of both pools over the points of the baseline.
     History(Option<String>),
     /// Columns of the tag list.
     Columns(Vec<String>),
-    /// A note for the row.
+    /// A note for the selected row.
     Note(String),
     /// A filter for the list.
     Filter(String),
-    /// The tag list's order.
+    /// The order of the tag list.
     Sort(SortBy),
-    /// What is shown, to a file.
+    /// Save the contents of the screen to a file.
     Save(File),
-    /// The report, to a file.
+    /// Save the report to a file.
     Report(File),
-    /// An address, a tag or a module, typed alone.
+    /// An address, a tag or a module without a command.
     Go(Target),
-    /// Help, on a command where one is named.
+    /// Help, for a command if one is named.
     Help(Option<String>),
-    /// Leave.
+    /// Quit.
     Quit,
 }
 
 /// `!verifier [FLAGS [DRIVER]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verifier {
-    /// The debugger's bits: 1 the drivers, 2 their blocks, 0x80 the log.
+    /// WinDbg's bits: 1 the drivers, 2 their blocks, 0x80 the log.
     pub flags: u64,
-    /// The driver whose blocks are listed; all when none is named.
+    /// The driver whose blocks to list; `None` for all.
     pub driver: Option<String>,
 }
 
@@ -131,10 +130,10 @@ impl Verifier {
     pub const LOG: u64 = 0x80;
 }
 
-/// A tag that is named, or the one on the screen.
+/// A named tag; `None` for the tag on screen.
 pub type Chosen = Option<TagPattern>;
 
-/// The pools that are asked for.
+/// The pools to include.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PoolChoice {
     /// Both.
@@ -142,9 +141,9 @@ pub enum PoolChoice {
     Both,
     /// Nonpaged.
     Nonpaged,
-    /// Paged, with session pool.
+    /// Paged, including session pool.
     Paged,
-    /// Session pool alone.
+    /// Session pool only.
     Session,
     /// Special pool.
     Special,
@@ -153,17 +152,16 @@ pub enum PoolChoice {
 /// `!poolused [FLAGS] [/tN] [TAG]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolUsed {
-    /// The debugger's bits: 1 verbose, 2 by nonpaged, 4 by paged, 8 session. `None` when
-    /// they were left out.
+    /// WinDbg's bits: 1 verbose, 2 by nonpaged, 4 by paged, 8 session. `None` if omitted.
     pub flags: Option<u64>,
-    /// The first rows alone.
+    /// Only the first rows.
     pub top: Option<usize>,
     /// The tags.
     pub pattern: Option<TagPattern>,
 }
 
 impl PoolUsed {
-    /// True when the bit is set.
+    /// True if the bit is set.
     pub fn has(&self, bit: u64) -> bool {
         self.flags.unwrap_or(0) & bit != 0
     }
@@ -172,11 +170,11 @@ impl PoolUsed {
 /// `!poolfind TAG [POOL]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Find {
-    /// The tags; the one on the screen when none is named.
+    /// The tags; `None` for the tag on screen.
     pub tag: Chosen,
     /// The pools.
     pub pool: PoolChoice,
-    /// Blocks that were recognised by their headers alone, too.
+    /// Include blocks recognised by their headers only.
     pub heuristic: bool,
 }
 
@@ -185,23 +183,23 @@ pub struct Find {
 pub struct Page {
     /// An address in the page.
     pub at: Expression,
-    /// Only the block that holds it (bit 1).
+    /// Only the block that contains the address (bit 1).
     pub only: bool,
 }
 
-/// How memory is shown.
+/// The display format of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Bytes and text (`db`).
+    /// Bytes with text (`db`).
     Bytes,
-    /// Words of two bytes (`dw`).
+    /// Two-byte words (`dw`).
     Words,
-    /// Words of four bytes (`dd`); `dc` with text.
+    /// Four-byte words (`dd`); `dc` with text.
     DoubleWords {
-        /// With text beside them.
+        /// With text beside the words.
         text: bool,
     },
-    /// Words of eight bytes (`dq`).
+    /// Eight-byte words (`dq`).
     QuadWords,
     /// Pointers with symbols (`dps`).
     Pointers,
@@ -212,7 +210,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Bytes of one element.
+    /// The size of one element in bytes.
     pub fn width(self) -> u64 {
         match self {
             Shape::Bytes | Shape::Ascii => 1,
@@ -223,41 +221,41 @@ impl Shape {
     }
 }
 
-/// Where a range ends.
+/// The end of a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The default of the command.
     Usual,
-    /// After so many elements (`L20`).
+    /// A number of elements (`L20`).
     Elements(u64),
-    /// At this address, which is in it.
+    /// An end address, inclusive.
     At(Expression),
 }
 
-/// `db ADDRESS [L COUNT | END]` and the like.
+/// `db ADDRESS [L COUNT | END]` and similar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// How.
+    /// The format.
     pub shape: Shape,
-    /// From where.
+    /// The start address.
     pub at: Expression,
-    /// To where.
+    /// The end.
     pub end: End,
 }
 
 /// `lm [OPTIONS] [a ADDRESS] [m PATTERN]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Modules {
-    /// The module that holds it.
+    /// Only the module that contains this address.
     pub holding: Option<Expression>,
-    /// Names, in any case; `*` and `?` are wildcards.
+    /// Case-insensitive names; `*` and `?` are wildcards.
     pub pattern: Option<String>,
-    /// All that is known of each (`v`).
+    /// All details of each module (`v`).
     pub verbose: bool,
 }
 
 impl Modules {
-    /// True when the name fits the pattern, in any case; a name with its `.sys` fits too.
+    /// True if the name matches the pattern, ignoring case and the extension `.sys`.
     pub fn fits(&self, name: &str) -> bool {
         let Some(pattern) = &self.pattern else {
             return true;
@@ -268,9 +266,9 @@ impl Modules {
     }
 }
 
-/// True when the text fits a pattern with `*` and `?`.
+/// True if the text matches a pattern with `*` and `?`.
 pub fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
-    // The usual two pointers: linear but for the last star.
+    // The usual two pointers with backtracking to the last star: no exponential time.
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
@@ -299,66 +297,66 @@ pub fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
 /// `!handle HANDLE FLAGS PROCESS TYPE`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handles {
-    /// The process, by its address or its identifier; all when it is 0 or left out.
+    /// The process, by its address or its ID; `None` for all (0 or omitted).
     pub process: Option<Expression>,
-    /// Objects of this type alone.
+    /// Only objects of this type.
     pub kind: Option<String>,
 }
 
 /// `!process PROCESS FLAGS [IMAGE]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Processes {
-    /// One process, by its address or its identifier; all when it is 0 or left out.
+    /// The process, by its address or its ID; `None` for all (0 or omitted).
     pub process: Option<Expression>,
-    /// Processes of this image alone, in any case.
+    /// Only processes of this image, ignoring case.
     pub image: Option<String>,
 }
 
 /// `dt [MODULE!]TYPE [FIELD] [ADDRESS]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypeAt {
-    /// The type's name.
+    /// The name of the type.
     pub name: String,
-    /// Fields whose names begin so; all when there are none.
+    /// Only fields whose names start with one of these; empty for all.
     pub fields: Vec<String>,
-    /// Where one is.
+    /// The address of an instance.
     pub at: Option<Expression>,
 }
 
-/// How PoolMon and the tag list sort.
+/// The sort keys of PoolMon and of the tag list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SortBy {
     /// By name.
     Tag,
     /// By allocations.
     Allocs,
-    /// By frees.
+    /// By allocations since boot.
     Frees,
-    /// By allocations that were not freed.
+    /// By outstanding allocations.
     Outstanding,
     /// By bytes.
     Bytes,
-    /// By bytes of one allocation.
+    /// By bytes per allocation.
     PerAllocation,
 }
 
-/// PoolMon's switches, as its documentation has them.
+/// PoolMon's switches, as documented.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolMon {
-    /// Only these tags (`/i`), where there are any.
+    /// Only these tags (`/i`), unless empty.
     pub only: Vec<TagPattern>,
-    /// Not these tags (`/x`).
+    /// Without these tags (`/x`).
     pub except: Vec<TagPattern>,
-    /// `/p`: nonpaged, twice: paged, thrice: both. `None` when it was not given.
+    /// `/p`: once nonpaged, twice paged, three times both. `None` if omitted.
     pub pool: Option<PoolChoice>,
-    /// The order; by tag when none is given, as PoolMon has it.
+    /// The order; by tag if omitted, as in PoolMon.
     pub sort: Option<SortBy>,
-    /// `/(` or `/)`: by how the figure changed.
+    /// `/(` or `/)`: by the change of the number.
     pub by_change: bool,
 }
 
 impl PoolMon {
-    /// True when the tag is shown.
+    /// True if the tag is included.
     pub fn shows(&self, tag: Tag) -> bool {
         let in_list = |list: &[TagPattern]| list.iter().any(|p| p.matches(tag));
         (self.only.is_empty() || in_list(&self.only)) && !in_list(&self.except)
@@ -368,25 +366,25 @@ impl PoolMon {
 /// A file to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct File {
-    /// Its name; empty when none was typed.
+    /// Its name; empty if none was typed.
     pub name: String,
-    /// Write over one that is there.
+    /// Overwrite an existing file.
     pub overwrite: bool,
 }
 
-/// Something typed alone, to go to.
+/// A destination typed without a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// As it was typed.
+    /// The text as typed.
     pub text: String,
-    /// The tag that it may be.
+    /// The tag, if the text can be one.
     pub tag: Option<TagPattern>,
-    /// The address that it may be.
+    /// The address, if the text can be one.
     pub address: Option<Expression>,
 }
 
 impl Target {
-    /// Reads an address, a tag or a module's name. `None` for what can be none of them.
+    /// Parses an address, a tag or a module's name. `None` if the text can be none of them.
     pub fn parse(text: &str) -> Option<Target> {
         let text = text.trim();
         let bare = text.trim_matches(['"', '\'']);
@@ -404,7 +402,7 @@ impl Target {
         })
     }
 
-    /// True for what can be nothing but an address: many digits, or an expression.
+    /// True if the text can only be an address: many digits, or an expression.
     pub fn is_address(&self) -> bool {
         match &self.address {
             Some(Expression::Number(_)) => self.text.len() > 4,
@@ -416,10 +414,10 @@ impl Target {
 }
 
 impl Request {
-    /// The same with every address as a number.
+    /// The same request with every address resolved to a number.
     ///
     /// # Errors
-    /// The name that is not known, or the pointer that can't be read.
+    /// The unknown name, or the pointer that cannot be read.
     pub fn resolve(self, resolver: &dyn Resolver) -> Result<Request> {
         let number = |e: Expression| Ok::<_, Refusal>(Expression::Number(e.resolve(resolver)?.0));
         let maybe = |e: Option<Expression>| e.map(number).transpose();
@@ -476,7 +474,7 @@ impl Request {
         })
     }
 
-    /// The request as it is typed in WinDbg, for answers that are text.
+    /// The request as typed in WinDbg, for requests with text output.
     pub fn line(&self) -> String {
         let at = |e: &Expression| {
             e.literal()
@@ -558,13 +556,13 @@ impl Request {
             Request::Lookaside => "!lookaside".to_owned(),
             Request::FileCache => "!filecache".to_owned(),
             Request::PoolMon(_) => "poolmon -s".to_owned(),
-            // Those have screens of their own, which name themselves.
+            // The others have screens of their own, with their own titles.
             _ => String::new(),
         };
         words.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// True for what is about the screen: marks, filters, files of what is shown.
+    /// True for requests that need the UI: marks, filters, saving the screen.
     pub fn needs_screen(&self) -> bool {
         matches!(
             self,
@@ -581,7 +579,7 @@ impl Request {
         )
     }
 
-    /// False when an address in it needs a dump to be known.
+    /// False if an address in it needs a dump to resolve.
     pub fn is_resolved(&self) -> bool {
         let known = |e: &Expression| matches!(e, Expression::Number(_));
         let maybe = |e: &Option<Expression>| e.as_ref().is_none_or(known);
@@ -604,7 +602,7 @@ impl Request {
     }
 }
 
-/// The number of an address that has been resolved.
+/// The value of a resolved address.
 pub fn address_of(expression: &Expression) -> Result<Va> {
     expression
         .literal()

@@ -1,4 +1,4 @@
-//! The commands: one table that completion, help, the manual page and the parser share.
+//! The table of commands, shared by completion, help, the manual page and the parser.
 
 use super::line::Words;
 use super::refusal::Result;
@@ -7,17 +7,17 @@ use super::{compare, machine_code, parse, poolmon};
 
 /// A command.
 pub struct Entry {
-    /// Its name as it is shown.
+    /// The name to show.
     pub name: &'static str,
-    /// Further spellings.
+    /// Other names.
     pub aliases: &'static [&'static str],
     /// Its arguments.
     pub arguments: &'static str,
     /// What it shows.
     pub help: &'static str,
-    /// The command of WinDbg that answers the same; `None` where there is none.
+    /// The equivalent WinDbg command; `None` if there is none.
     pub windbg: Option<&'static str>,
-    /// True for what needs the screen: lists, marks, files of what is shown.
+    /// True for commands that need the UI: lists, marks, saving the screen.
     pub screen_only: bool,
     pub(super) parse: fn(&mut Words) -> Result<Request>,
 }
@@ -405,7 +405,7 @@ pub const ENTRIES: &[Entry] = &[
     ),
 ];
 
-/// The command of this name, with or without `!` or `.` before it, in any case.
+/// The command with this name, with or without `!` or `.` before it, ignoring case.
 pub fn find(name: &str) -> Option<&'static Entry> {
     let bare = |text: &str| text.trim_start_matches(['!', '.']).to_ascii_lowercase();
     let wanted = bare(name);
@@ -415,7 +415,7 @@ pub fn find(name: &str) -> Option<&'static Entry> {
         .find(|entry| fits(entry.name) || entry.aliases.iter().any(|alias| fits(alias)))
 }
 
-/// The command that a misspelt name may have meant: at most two letters away.
+/// The command that a misspelt name probably means: at most two edits away.
 pub fn nearest(name: &str) -> Option<&'static str> {
     let names = ENTRIES
         .iter()
@@ -423,7 +423,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     nearest_in(name, names)
 }
 
-/// The same of other names.
+/// The same for other names.
 pub fn nearest_of(name: &str, names: &[&'static str]) -> Option<&'static str> {
     nearest_in(name, names.iter().copied())
 }
@@ -445,7 +445,7 @@ fn nearest_in(name: &str, names: impl Iterator<Item = &'static str>) -> Option<&
         .map(|(_, known)| known)
 }
 
-/// Letters to change, add, leave out or exchange with the next.
+/// Edit distance: letters to change, add, remove or swap with the next one.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) =
         (a.chars().take(24).collect(), b.chars().take(24).collect());

@@ -20,9 +20,9 @@ fn tag(text: &str) -> TagPattern {
     TagPattern::of(Tag::of(text).unwrap())
 }
 
-/// Every line of the table of what people type: understood whole, none of it dropped.
+/// Every line of a table of real-world input is parsed completely; no part of it is dropped.
 #[test]
-fn what_people_type_is_understood() {
+fn real_world_input_is_parsed() {
     for line in [
         "!poolused",
         "!poolused 2",
@@ -157,7 +157,7 @@ fn what_people_type_is_understood() {
 }
 
 #[test]
-fn each_argument_arrives() {
+fn each_argument_is_parsed() {
     assert_eq!(
         request("!poolused /t 3 2 Le*"),
         Request::PoolUsed(PoolUsed {
@@ -218,9 +218,9 @@ fn each_argument_arrives() {
     );
 }
 
-/// PoolMon's documentation: /p is nonpaged, twice paged; several /i and /x; the last order.
+/// PoolMon's documentation: /p is nonpaged, twice paged; several /i and /x; the last order wins.
 #[test]
-fn poolmons_switches_mean_what_its_documentation_says() {
+fn poolmon_switches_work_as_documented() {
     let mon = |line: &str| match request(line) {
         Request::PoolMon(mon) => mon,
         other => panic!("{line}: {other:?}"),
@@ -256,7 +256,7 @@ fn poolmons_switches_mean_what_its_documentation_says() {
 }
 
 #[test]
-fn what_cannot_be_done_is_refused_by_name() {
+fn unsupported_commands_are_refused_by_name() {
     for (line, name) in [
         ("!fltkd.filters", "!fltkd"),
         ("!memusage 8", "!memusage"),
@@ -302,18 +302,18 @@ fn what_cannot_be_done_is_refused_by_name() {
 }
 
 #[test]
-fn several_commands_stand_on_one_line() {
+fn a_line_can_have_several_commands() {
     let all = parse("0: kd> !vm 1; !poolused 2 \"a;b\"; ; lm").unwrap();
     assert_eq!(all.len(), 3);
     assert_eq!(all[0], Request::Vm);
     assert!(matches!(&all[1], Request::PoolUsed(p) if p.pattern == Some(tag("a;b"))));
     assert_eq!(parse("  "), Ok(Vec::new()));
-    // One that is wrong stops all: half of a line is not what was meant.
+    // One wrong command stops the whole line: half of a line is not what the user meant.
     assert!(parse("!vm 1; !nosuch").is_err());
 }
 
 #[test]
-fn an_address_a_tag_or_a_module_stands_alone() {
+fn an_address_a_tag_or_a_module_needs_no_command() {
     for line in [
         "fffffa80`02400000",
         "fffff880044b63aa",
@@ -401,17 +401,17 @@ fn patterns_match_names() {
             "{pattern} {text}"
         );
     }
-    // No pattern takes exponential time.
+    // No pattern needs exponential time.
     let pattern = "*a".repeat(2_000) + "b";
     assert!(!wildcard(pattern.as_bytes(), "a".repeat(4_000).as_bytes()));
 }
 
-/// Every command that a text between backquotes advises.
+/// Every command that a text recommends between backquotes.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// A placeholder's value, so that advice can be run.
+/// Replaces placeholders with values, so that a recommended command can be parsed.
 fn filled(advice: &str) -> String {
     let words = advice.split(' ').map(|word| match word {
         "ADDRESS" => "fffff880`044b63aa",
@@ -426,10 +426,10 @@ fn filled(advice: &str) -> String {
 }
 
 #[test]
-fn what_a_refusal_advises_is_a_command() {
+fn refusals_recommend_existing_commands() {
     for text in refusals::advised() {
         for advice in quoted(text) {
-            // What the shell takes is held by the tests of the command line.
+            // The command-line tests cover these.
             if advice.starts_with("poolscope ") || advice.starts_with("logman") {
                 continue;
             }
@@ -444,7 +444,7 @@ fn what_a_refusal_advises_is_a_command() {
 }
 
 #[test]
-fn every_entry_is_found_by_all_its_names_and_none_twice() {
+fn every_entry_is_found_by_its_names_and_names_are_unique() {
     let mut seen = std::collections::BTreeSet::new();
     for entry in table::ENTRIES {
         for name in [entry.name]
@@ -468,7 +468,7 @@ fn every_entry_is_found_by_all_its_names_and_none_twice() {
 }
 
 #[test]
-fn a_misspelt_command_finds_the_one_that_was_meant() {
+fn a_misspelt_command_suggests_the_nearest_one() {
     for (typed, meant) in [
         ("poolusde", "!poolused"),
         ("!poolfnid", "!poolfind"),
@@ -484,12 +484,12 @@ fn a_misspelt_command_finds_the_one_that_was_meant() {
 
 proptest::proptest! {
     #[test]
-    fn no_line_panics(line in "[ -~é]{0,60}") {
+    fn parsing_any_line_does_not_panic(line in "[ -~é]{0,60}") {
         let _ = parse(&line);
     }
 
     #[test]
-    fn no_arguments_panic(name in 0usize..40, rest in "[ -~]{0,40}") {
+    fn parsing_any_arguments_does_not_panic(name in 0usize..40, rest in "[ -~]{0,40}") {
         if let Some(entry) = table::ENTRIES.get(name) {
             let _ = parse(&format!("{} {rest}", entry.name));
         }

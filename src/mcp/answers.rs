@@ -1,4 +1,4 @@
-//! What each tool answers: the JSON of the command of the same question.
+//! The answers of the tools: the JSON of the corresponding command.
 
 use std::path::Path;
 
@@ -18,10 +18,10 @@ use super::bounds::{Rows, Window, fit};
 use super::session::{Opened, Session, Source, Why};
 
 type Result<T> = std::result::Result<T, Why>;
-/// A check that the answer is still wanted.
+/// Returns false when the answer is no longer needed.
 type Wanted<'a> = &'a (dyn Fn() -> bool + Sync);
 
-/// Answers a call. `None` for a tool that there is not.
+/// Answers a call. `None` for an unknown tool.
 pub fn answer(
     session: &Session,
     tool: &str,
@@ -52,14 +52,14 @@ struct Ask<'a> {
     tool: &'a str,
 }
 
-/// An answer of a machine, as the command line writes it.
+/// An answer about a machine, as the command line writes it.
 fn of_machine(machine: &dyn Machine, answer: &impl Answer) -> Result<Value> {
     let mut out = Vec::new();
     report::write(machine, answer, Format::Json, &mut out).map_err(|e| e.to_string())?;
     serde_json::from_slice(&out).map_err(|e| e.to_string())
 }
 
-/// The same of logs, or of several files.
+/// The same for logs, or for several files.
 fn of_files(
     facts: Option<&engine::DumpFacts>,
     warnings: &[String],
@@ -81,7 +81,7 @@ fn rows(answer: &Value, list: &'static str) -> Option<Rows> {
     })
 }
 
-/// How much of the machine's memory a file holds.
+/// The share of the machine's memory that a file contains.
 fn pages(machine: &dyn Machine) -> String {
     let facts = machine.facts();
     let mut out = match facts.physical_pages {
@@ -101,7 +101,7 @@ fn pages(machine: &dyn Machine) -> String {
     out
 }
 
-/// What counters cover.
+/// Notes on the coverage of an answer that was made from kernel counters only.
 fn counters(machine: &dyn Machine) -> Vec<String> {
     vec![
         pages(machine),
@@ -113,7 +113,7 @@ fn pattern(text: &str) -> Result<TagPattern> {
     TagPattern::parse(text).map_err(|e| e.to_string())
 }
 
-/// The one tag that a client names, as the dump has it.
+/// The tag that a client names, as it appears in the dump.
 fn one_tag(machine: &dyn Machine, text: Option<&str>) -> Result<Tag> {
     let text = text.ok_or("name a tag, for example {\"tag\": \"Leak\"}")?;
     let pattern = pattern(text)?;
@@ -244,7 +244,7 @@ impl Ask<'_> {
         fit(answer, None, window, covers)
     }
 
-    /// A tag's counts, and whose it is.
+    /// Counts and owner of a tag.
     fn counts_and_owners(
         &self,
         machine: &dyn Machine,

@@ -1,4 +1,4 @@
-//! What a client may say to each tool. Anything else is refused.
+//! The arguments of each tool. Unknown arguments are refused.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -9,27 +9,27 @@ use crate::engine::Sort;
 
 use super::session::Why;
 
-/// Rows of an answer when the client does not say.
+/// Default number of rows in an answer.
 const USUAL_ROWS: u64 = 50;
-/// The most rows of an answer.
+/// Maximum number of rows in an answer.
 pub const MOST_ROWS: u64 = 500;
-/// The longest text of an argument, in bytes.
+/// Maximum length of a text argument, in bytes.
 const LONGEST_TEXT: usize = 4096;
-/// The most files of one comparison.
+/// Maximum number of files in a comparison.
 const MOST_FILES: usize = 100;
 
-/// Where an answer goes on, and how long it may be.
+/// The window of rows that a client requests.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Part {
-    /// `next_cursor` of the answer before.
+    /// `next_cursor` of the previous answer.
     pub cursor: Option<String>,
-    /// Rows.
+    /// Maximum number of rows.
     pub limit: Option<u64>,
 }
 
 impl Part {
-    /// Rows of this answer.
+    /// The number of rows in this answer.
     pub fn rows(&self) -> u64 {
         self.limit.unwrap_or(USUAL_ROWS).clamp(1, MOST_ROWS)
     }
@@ -42,14 +42,14 @@ macro_rules! arguments {
         #[serde(default, deny_unknown_fields)]
         pub struct $name {
             $($(#[$of])* pub $field: $kind,)*
-            /// `next_cursor` of the answer before.
+            /// `next_cursor` of the previous answer.
             pub cursor: Option<String>,
-            /// Rows.
+            /// Maximum number of rows.
             pub limit: Option<u64>,
         }
 
         impl $name {
-            /// Where the answer goes on.
+            /// The window of rows.
             pub fn part(&self) -> Part {
                 Part { cursor: self.cursor.clone(), limit: self.limit }
             }
@@ -58,34 +58,34 @@ macro_rules! arguments {
 }
 
 arguments!(
-    /// Of `open`.
+    /// Arguments of `open`.
     Open {
         /// The file.
         path: Option<String>,
     }
 );
 arguments!(
-    /// Of `summary` and `diagnose`.
+    /// Arguments of `summary` and `diagnose`.
     Whole {
         /// The file.
         dump: Option<String>,
     }
 );
 arguments!(
-    /// Of `tags`.
+    /// Arguments of `tags`.
     Tags {
         /// The file.
         dump: Option<String>,
-        /// Which tags.
+        /// The pattern of the tags.
         pattern: Option<String>,
         /// The order.
         sort: Order,
-        /// Session pool instead of the system's.
+        /// Session pool instead of system pool.
         session: bool,
     }
 );
 arguments!(
-    /// Of `tag` and `references`.
+    /// Arguments of `tag` and `references`.
     OfTag {
         /// The file.
         dump: Option<String>,
@@ -94,22 +94,22 @@ arguments!(
     }
 );
 arguments!(
-    /// Of `blocks`.
+    /// Arguments of `blocks`.
     Blocks {
         /// The file.
         dump: Option<String>,
-        /// Which tags.
+        /// The tags.
         tag: Option<String>,
-        /// An address, in place of a tag.
+        /// An address, instead of a tag.
         address: Option<String>,
         /// The pool.
         pool: Which,
-        /// With blocks recognised by their headers alone.
+        /// Include blocks recognised by their headers only.
         heuristic: bool,
     }
 );
 arguments!(
-    /// Of `diff`.
+    /// Arguments of `diff`.
     Diff {
         /// The files, the oldest first.
         dumps: Vec<String>,
@@ -125,7 +125,7 @@ pub enum Order {
     Nonpaged,
     /// By bytes of paged pool.
     Paged,
-    /// By the tag's bytes.
+    /// By tag name.
     Tag,
 }
 
@@ -148,9 +148,9 @@ pub enum Which {
     All,
     /// Both nonpaged pools.
     Nonpaged,
-    /// Paged pool, and that of sessions.
+    /// Paged pool, including session pool.
     Paged,
-    /// Pool of sessions.
+    /// Session pool.
     Session,
     /// Special pool.
     Special,
@@ -168,10 +168,10 @@ impl From<Which> for PoolChoice {
     }
 }
 
-/// Reads arguments.
+/// Parses arguments.
 ///
 /// # Errors
-/// What is wrong with them, in a sentence that names the argument.
+/// What is wrong with them, as a sentence that names the argument.
 pub fn read<T: DeserializeOwned>(arguments: &Map<String, Value>) -> Result<T, Why> {
     for (name, value) in arguments {
         let texts = match value {
@@ -188,7 +188,7 @@ pub fn read<T: DeserializeOwned>(arguments: &Map<String, Value>) -> Result<T, Wh
             ));
         }
     }
-    // Null is the same as nothing, as many clients write it.
+    // Many clients send null for an omitted argument.
     let given = arguments.iter().filter(|(_, value)| !value.is_null());
     let given: Map<String, Value> = given.map(|(k, v)| (k.clone(), v.clone())).collect();
     serde_json::from_value(Value::Object(given))
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_tool_does_not_take_is_refused_by_name() {
+    fn unknown_arguments_are_refused_by_name() {
         for (wrong, word) in [
             (json!({"tagg": "Leak"}), "tagg"),
             (json!({"tag": 5}), "string"),

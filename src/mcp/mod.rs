@@ -1,9 +1,8 @@
-//! The answers for an agent: Model Context Protocol over stdin and stdout.
+//! Answers for an agent: Model Context Protocol over stdin and stdout.
 //!
-//! The client is trusted to ask, and with nothing else: it reads the files that the command
-//! line names and no others, every answer has a size that is bounded, and text that comes
-//! from a dump is cleaned and marked as data. Answers are those of the command line; this
-//! room asks the same questions and computes nothing.
+//! The client is not trusted: it can read only the files that the command line names, every
+//! answer has a limited size, and text from a dump is cleaned and marked as data. Answers
+//! are those of the command line; this module asks the same questions and computes nothing.
 
 mod answers;
 mod arguments;
@@ -23,13 +22,13 @@ use rmcp::ServiceExt;
 use server::Server;
 use transport::Lines;
 
-/// Tool calls that are worked on at the same time; each walks on all cores.
+/// Maximum number of concurrent tool calls; each uses all cores.
 const AT_ONCE: usize = 2;
 
 /// Serves one client until it closes stdin.
 ///
 /// # Errors
-/// When the runtime can't be started, or the client does not begin as the protocol wants.
+/// If the runtime cannot start, or the client's handshake is invalid.
 pub fn serve(session: Session) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -39,7 +38,7 @@ pub fn serve(session: Session) -> io::Result<()> {
         let lines = Lines::start()?;
         let served = match Server::new(session).serve(lines).await {
             Ok(service) => service.waiting().await.map_err(io::Error::other),
-            // A client that leaves before it began.
+            // The client left before the handshake.
             Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
             Err(error) => return Err(io::Error::other(error)),
         };

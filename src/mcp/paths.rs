@@ -1,15 +1,15 @@
-//! Which files a client may open: those on the command line, and those under the
-//! directories there. Paths are compared after all symbolic links are resolved.
+//! The files that a client may open: those on the command line, and those under its
+//! directories. Paths are compared after all symbolic links are resolved.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// Files that are listed of the directories; more are counted.
+/// Maximum number of files to list; more are only counted.
 const MOST_LISTED: usize = 1000;
-/// How deep directories are listed.
+/// Maximum depth of directories to list.
 const DEEPEST: usize = 4;
 
-/// Where files may be opened.
+/// The files and directories that may be opened.
 #[derive(Debug)]
 pub struct Allowed {
     files: Vec<PathBuf>,
@@ -19,17 +19,17 @@ pub struct Allowed {
 /// A file that may be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Where.
+    /// The path.
     pub path: PathBuf,
-    /// Its length.
+    /// The length in bytes.
     pub bytes: u64,
 }
 
 impl Allowed {
-    /// The files and directories that were named.
+    /// Allows the given files and directories.
     ///
     /// # Errors
-    /// Which of them is not there, as a sentence.
+    /// Which of them does not exist, as a sentence.
     pub fn new(paths: &[PathBuf]) -> Result<Allowed, String> {
         let mut out = Allowed {
             files: Vec::new(),
@@ -47,7 +47,7 @@ impl Allowed {
         Ok(out)
     }
 
-    /// The first file that was named.
+    /// The first given file.
     pub fn first(&self) -> Option<&Path> {
         self.files.first().map(PathBuf::as_path)
     }
@@ -57,12 +57,12 @@ impl Allowed {
             || self.directories.iter().any(|d| real.starts_with(d))
     }
 
-    /// The file that a client names: a path, or the name of one of the files, or a path
-    /// below one of the directories.
+    /// The file that a client names: a path, the name of an allowed file, or a path below
+    /// an allowed directory.
     ///
     /// # Errors
-    /// Why it can't be opened, with what to do. A path outside is refused in the same words
-    /// whether a file is there or not.
+    /// Why it cannot be opened, and what to do. The message for a path outside does not
+    /// reveal whether the file exists.
     pub fn resolve(&self, wanted: &str) -> Result<PathBuf, String> {
         let path = Path::new(wanted);
         if wanted.is_empty() || wanted.contains('\0') {
@@ -85,7 +85,8 @@ impl Allowed {
                 )),
             };
         }
-        // That a file does not exist is reported only for readable places.
+        // Only report a missing file below allowed directories: the client must not learn
+        // which other files exist.
         let inside = |c: &PathBuf| {
             let plain = c
                 .components()
@@ -102,7 +103,7 @@ impl Allowed {
         ))
     }
 
-    /// The files that may be opened, and how many more there are.
+    /// The files that may be opened, and the number of further ones.
     pub fn list(&self) -> (Vec<Listed>, u64) {
         let mut out = Vec::new();
         let mut more = 0;
@@ -121,7 +122,7 @@ impl Allowed {
     }
 }
 
-/// The files below a directory, by name. Symbolic links are not followed.
+/// The files below a directory, sorted by name. Does not follow symbolic links.
 fn below(directory: &Path, depth: usize, add: &mut dyn FnMut(PathBuf, u64)) {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut entries: Vec<_> = entries.map(|e| e.path()).collect();
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_named_can_be_opened() {
+    fn only_named_paths_can_be_opened() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir_all(at("in/deep")).unwrap();
@@ -191,7 +192,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_leads_no_way_out() {
+    fn a_symbolic_link_does_not_lead_outside() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir(at("in")).unwrap();

@@ -1,4 +1,4 @@
-//! The protocol's side: tools are listed and called.
+//! The protocol side: lists tools and calls them.
 
 use std::sync::Arc;
 
@@ -15,17 +15,17 @@ use super::bounds::short;
 use super::session::Session;
 use super::tools::{self, INSTRUCTIONS, NAMES};
 
-/// What a client may ask.
+/// The supported methods.
 const METHODS: [&str; 4] = ["initialize", "ping", "tools/list", "tools/call"];
 
-/// Answers one client.
+/// A server for one client.
 #[derive(Debug)]
 pub struct Server {
     session: Arc<Session>,
 }
 
 impl Server {
-    /// Of what a client may open.
+    /// A server for the files of a session.
     pub fn new(session: Session) -> Server {
         Server {
             session: Arc::new(session),
@@ -54,7 +54,7 @@ impl ServerHandler for Server {
         _: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         let method = short(&request.method);
-        // One that is known and came here has parameters of another form.
+        // A known method that arrives here has invalid parameters.
         Err(match METHODS.contains(&request.method.as_str()) {
             true => {
                 let why = format!(

@@ -1,4 +1,4 @@
-//! The files that a client has open, with the indexes of their blocks.
+//! The files that a client has opened, with the indexes of their blocks.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,15 +12,15 @@ use crate::series::{self, Log, Point};
 
 use super::paths::Allowed;
 
-/// Files that are open at the same time; the one that was asked longest ago is closed.
+/// Maximum number of open files; the least recently used one is closed.
 const MOST_OPEN: usize = 4;
-/// How often a walk looks whether it is still wanted.
+/// Time between two checks whether a walk is still needed.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Why a tool has no answer, as a sentence with what to do.
+/// Why a tool has no answer, as a sentence that says what to do.
 pub type Why = String;
 
-/// What a file is.
+/// The kind of an open file.
 #[derive(Debug)]
 pub enum Source {
     /// A dump, an image or an evidence file.
@@ -32,19 +32,19 @@ pub enum Source {
 /// An open file.
 #[derive(Debug)]
 pub struct Opened {
-    /// Where it is, without symbolic links.
+    /// Its path, with symbolic links resolved.
     pub path: PathBuf,
-    /// What it is.
+    /// Its contents.
     pub source: Source,
     index: Mutex<Option<Arc<Snapshot>>>,
 }
 
-/// What a client may open, and what it has open.
+/// The files that a client may open, and those that it has opened.
 #[derive(Debug)]
 pub struct Session {
     allowed: Allowed,
     options: Options,
-    /// The one that was asked last is the last.
+    /// The most recently used file is the last.
     open: Mutex<Vec<Arc<Opened>>>,
 }
 
@@ -52,7 +52,7 @@ impl Session {
     /// A session that may read these files, and the files under these directories.
     ///
     /// # Errors
-    /// Which of them is not there, as a sentence.
+    /// Which of them does not exist, as a sentence.
     pub fn new(paths: &[PathBuf], options: Options) -> Result<Session, String> {
         Ok(Session {
             allowed: Allowed::new(paths)?,
@@ -61,7 +61,7 @@ impl Session {
         })
     }
 
-    /// What to know before serving, as sentences.
+    /// Warnings to print before serving, as sentences.
     pub fn notes(&self) -> Vec<String> {
         match self.allowed.list() {
             (files, _) if files.is_empty() => vec![
@@ -72,18 +72,18 @@ impl Session {
         }
     }
 
-    /// What may be opened.
+    /// The files that may be opened.
     pub fn allowed(&self) -> &Allowed {
         &self.allowed
     }
 
-    /// What opens files.
+    /// The options for opening files.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// The file that a client names; without a name the one that was asked last, or the
-    /// first of the command line. Opens it when it is not open.
+    /// The file that a client names. Without a name: the most recently used one, or the
+    /// first of the command line. Opens it if necessary.
     ///
     /// # Errors
     /// Why there is none.
@@ -114,7 +114,7 @@ impl Session {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One that is open, which becomes the one that was asked last.
+    /// Takes an open file and makes it the most recently used one.
     fn take(&self, path: &Path) -> Option<Arc<Opened>> {
         let mut open = self.open();
         let at = open.iter().position(|o| o.path == path)?;
@@ -142,7 +142,7 @@ impl Opened {
     /// The machine, for tools that need its memory.
     ///
     /// # Errors
-    /// What a log has instead.
+    /// For a log: the tools that work with it.
     pub fn machine(&self) -> Result<&dyn Machine, Why> {
         match &self.source {
             Source::Machine(machine) => Ok(&**machine),
@@ -155,7 +155,7 @@ impl Opened {
         }
     }
 
-    /// What to know before an answer is trusted, as sentences.
+    /// Warnings about the file, as sentences.
     pub fn warnings(&self) -> Vec<String> {
         match &self.source {
             Source::Machine(machine) => machine.warnings(),
@@ -163,7 +163,7 @@ impl Opened {
         }
     }
 
-    /// Its points in time.
+    /// The file's points in time.
     pub fn points(&self) -> Vec<Point> {
         match &self.source {
             Source::Machine(machine) => vec![machine.point()],
@@ -171,15 +171,15 @@ impl Opened {
         }
     }
 
-    /// The index of its blocks: kept from before, or made now and kept.
+    /// The index of its blocks: from the cache, or from a walk (then cached).
     ///
     /// # Errors
-    /// Why there is none; also when it is not wanted any more.
+    /// Why there is none, including cancellation.
     pub fn index(&self, wanted: &(dyn Fn() -> bool + Sync)) -> Result<Arc<Snapshot>, Why> {
         let Source::Machine(machine) = &self.source else {
             return Err(self.machine().err().unwrap_or_default());
         };
-        // A second question waits for the walk of the first.
+        // A second question waits for the walk that the first one started.
         let mut held = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = &*held {
             return Ok(Arc::clone(index));
@@ -224,7 +224,7 @@ fn walk(machine: &dyn Machine, wanted: &(dyn Fn() -> bool + Sync)) -> Result<Sna
     Ok(builder.snapshot())
 }
 
-/// Caches an index in the background, after the answer.
+/// Writes an index to the cache in the background, after the answer.
 fn keep(machine: Arc<dyn Machine>, index: Arc<Snapshot>) {
     let kept = thread::Builder::new().name("keep".into()).spawn(move || {
         if let Some(why) = machine.keep_index(&index) {
@@ -236,7 +236,7 @@ fn keep(machine: Arc<dyn Machine>, index: Arc<Snapshot>) {
     }
 }
 
-/// A line for the reader of the server's stderr.
+/// A note on the server's stderr.
 fn note(text: &str) {
     use std::io::Write;
     let text = crate::report::text::clean(text);

@@ -1,4 +1,4 @@
-//! What a client reads of each tool.
+//! The descriptions of the tools.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::arguments::MOST_ROWS;
 
-/// The names, as they are called.
+/// The names of the tools.
 pub const NAMES: [&str; 8] = [
     "open",
     "summary",
@@ -19,7 +19,7 @@ pub const NAMES: [&str; 8] = [
     "diff",
 ];
 
-/// What the server is for, told once.
+/// The purpose of the server; sent once, in the handshake.
 pub const INSTRUCTIONS: &str = "Finds the driver that leaked a Windows server's kernel pool, from a crash dump, memory image, evidence file or pool log. \
 Start with diagnose: verdict, tag, owner and evidence. Then tag, references and blocks for one tag. \
 Answers are those of `poolscope COMMAND --format json`: bytes and counts are integers, null is not known, addresses are hexadecimal text, coverage says what was examined. \

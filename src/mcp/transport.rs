@@ -1,5 +1,5 @@
-//! One JSON message a line, on stdin and stdout. Anything that is not a message is answered
-//! with an error; the connection stays open.
+//! One JSON message per line, on stdin and stdout. Anything else is answered with an error;
+//! the connection stays open.
 
 use std::future::Future;
 use std::io::{self, BufRead, Read, Write};
@@ -13,16 +13,16 @@ use rmcp::transport::Transport;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-/// The longest message that is read, in bytes.
+/// Maximum length of a message, in bytes.
 const LONGEST: u64 = 1 << 20;
-/// Lines that wait to be handled.
+/// Maximum number of lines waiting to be handled.
 const WAITING: usize = 8;
 
-/// What a line is.
+/// A line of input.
 #[derive(Debug)]
 enum Line {
     Message(Vec<u8>),
-    /// Longer than [`LONGEST`]; it was skipped up to its end.
+    /// Longer than [`LONGEST`]; the rest of the line was skipped.
     TooLong,
 }
 
@@ -34,13 +34,13 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Starts to read stdin.
+    /// Starts reading stdin.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// If the system refuses to start a thread.
     pub fn start() -> io::Result<Lines> {
         let (lines, read) = mpsc::channel(WAITING);
-        // Ends with stdin, or with the process.
+        // Ends when stdin closes, or with the process.
         thread::Builder::new().name("stdin".into()).spawn(move || {
             let mut stdin = io::stdin().lock();
             while let Ok(Some(line)) = next(&mut stdin) {
@@ -53,7 +53,7 @@ impl Lines {
     }
 }
 
-/// The next line without its end; `None` at the end of the stream.
+/// The next line without its line end; `None` at the end of the stream.
 fn next(stream: &mut impl BufRead) -> io::Result<Option<Line>> {
     let mut line = Vec::new();
     stream
@@ -63,7 +63,7 @@ fn next(stream: &mut impl BufRead) -> io::Result<Option<Line>> {
     match line.last() {
         None => return Ok(None),
         Some(b'\n') => {}
-        // The last line of a stream may lack its end.
+        // The last line of a stream may have no line end.
         Some(_) if line.len() as u64 <= LONGEST => return Ok(Some(Line::Message(line))),
         Some(_) => {
             loop {
@@ -81,11 +81,11 @@ fn next(stream: &mut impl BufRead) -> io::Result<Option<Line>> {
     Ok(Some(Line::Message(line)))
 }
 
-/// What a line holds.
+/// The contents of a line.
 #[derive(Debug)]
 enum Parsed {
     Message(Box<ClientJsonRpcMessage>),
-    /// A blank line, or a notification that nobody here knows.
+    /// A blank line, or an unknown notification.
     Nothing,
     Wrong(ErrorData, Option<RequestId>),
 }
@@ -137,7 +137,8 @@ impl Transport<RoleServer> for Lines {
         &mut self,
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-        // Whole messages: nothing else writes to stdout.
+        // Writes a complete message, so that messages cannot interleave; nothing else
+        // writes to stdout.
         std::future::ready(write(&message))
     }
 
@@ -150,7 +151,7 @@ impl Transport<RoleServer> for Lines {
                     write(&ServerJsonRpcMessage::error(error, id)).ok()?;
                 }
                 Parsed::Message(message) => {
-                    // Before the first request there is nobody to tell anything else.
+                    // Anything before the first request is dropped: there is no session yet.
                     let is_request = matches!(*message, JsonRpcMessage::Request(_));
                     if self.began || is_request {
                         self.began = true;
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_has_its_own_error() {
+    fn invalid_messages_have_specific_errors() {
         let parsed = |text: &str| parse(&Line::Message(text.into()));
         for (text, code, word) in [
             ("garbage", -32700, "not JSON"),

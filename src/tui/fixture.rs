@@ -1,4 +1,4 @@
-//! A hand-made machine for the tests of the screens: the numbers of a well-known leak.
+//! A hand-made machine for the screen tests: the numbers of a well-known leak.
 
 use std::ops::Range;
 
@@ -22,9 +22,9 @@ use crate::tui::data::table::{Opens, TableColumn, TableData, TableKind, TableRow
 use crate::tui::input::query::Kind;
 use crate::tui::widgets::table::Column;
 
-/// Blocks by formula, so that a million cost nothing.
+/// Blocks computed by a formula, so that a million of them cost nothing.
 pub struct Planted {
-    /// How many.
+    /// The number of blocks.
     pub count: u64,
 }
 
@@ -83,7 +83,7 @@ pub fn planted_block(index: u64) -> Block {
     }
 }
 
-/// A row of the tag list; nonpaged numbers.
+/// A row of the tag list with nonpaged numbers.
 pub fn tag_row(
     tag: &str,
     count: u64,
@@ -254,7 +254,7 @@ pub fn many_tags(count: u32) -> Model {
     model
 }
 
-/// The two places that reference the leaking tag.
+/// The two references to the leaking tag.
 pub fn references() -> References {
     let at = |va: u64, offset: u64| ReferenceRow {
         module: "myfault".into(),
@@ -281,8 +281,8 @@ pub fn references() -> References {
     }
 }
 
-/// Memory by formula: every other kilobyte can't be read, and there is a pointer every
-/// 64 bytes.
+/// Memory computed by a formula: every other kilobyte is unreadable, and there is a pointer
+/// every 64 bytes.
 pub fn bytes(start: Va, length: u64) -> Bytes {
     let missing = |va: u64| va & 0x400 != 0;
     let mut out = Bytes {
@@ -305,7 +305,7 @@ pub fn bytes(start: Va, length: u64) -> Bytes {
     out
 }
 
-/// What a walk adds up to that found all of the leak.
+/// The totals of a walk that found all of the leak.
 pub fn totals(model: &Model) -> Totals {
     let mut totals = Totals::default();
     for row in &model.tags {
@@ -337,7 +337,7 @@ const SHEET: [TableColumn; 4] = [
     TableColumn::new(Column::text("", 10, 3), &[""], Kind::Share),
 ];
 
-/// A table of any kind: three rows, which open what such rows open.
+/// A table of any kind: three rows with the usual targets.
 pub fn table(ask: &TableKind) -> TableData {
     let leak = Tag::of("Leak").unwrap();
     let row = |name: &str, np: u64, paged: u64, opens: Opens| TableRow {
@@ -378,7 +378,7 @@ pub fn table(ask: &TableKind) -> TableData {
     }
 }
 
-/// A report, with what is marked.
+/// A report with marks.
 pub fn report(marks: &[(String, String)]) -> String {
     let mut out = "\
 Verdict: LEAK. Tag 'Leak', nonpaged pool: 586.9 MB, owner: myfault (certain).
@@ -406,7 +406,7 @@ Tag 'Leak', nonpaged pool, 601 blocks, 615,424,000 bytes (leak)
     out + "\nMachine\n  Windows: 6.1.7601\n\nCoverage\n  all 601 blocks located\n"
 }
 
-/// The planted blocks at a glance.
+/// Charts of the planted blocks.
 pub fn shape() -> crate::tui::widgets::charts::TagCharts {
     let sizes = [
         (1_024_000, 87),
@@ -450,7 +450,7 @@ pub fn preview(tag: Tag) -> Preview {
     }
 }
 
-/// The machine's pool two hours before and one hour before, and as it is now.
+/// The machine's pool two hours before, one hour before, and now.
 pub fn baseline() -> Baseline {
     let table = |hours: u64, leak: u64| {
         format!(

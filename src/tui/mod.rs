@@ -1,10 +1,10 @@
-//! The terminal UI: the path from `!vm` to the driver, browsed.
+//! The terminal UI: browsing from `!vm` to the driver.
 //!
 //! [`app::App`] is a state machine of plain data ([`data::model::Model`]): it takes a
-//! [`data::message::Message`], changes, and names [`data::message::Effect`]s; [`app::view`]
-//! draws it. Neither touches the dump or the terminal. [`jobs::worker`] reads the dump on
-//! separate threads, [`data::event`] and [`terminal::signals`] bring everything into one
-//! channel, and [`run`] ties them together: it waits, updates, draws once, and waits again.
+//! [`data::message::Message`], changes its state, and returns [`data::message::Effect`]s;
+//! [`app::view`] draws it. Neither accesses the dump or the terminal. [`jobs::worker`]
+//! reads the dump on separate threads. [`data::event`] and [`terminal::signals`] put all
+//! events into one channel. [`run`] is the loop: it waits, updates, draws once, and waits again.
 
 pub mod app;
 pub mod data;
@@ -44,25 +44,26 @@ use terminal::input::{self as terminal_input, Input};
 use terminal::screen::Screen;
 use terminal::theme::Theme;
 
-/// How the UI should look.
+/// Options of the UI.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Draw with ASCII only, whatever the locale says.
+    /// Draw with ASCII only, regardless of the locale.
     pub ascii: bool,
-    /// Which colours.
+    /// Colour theme.
     pub theme: terminal::theme::Choice,
-    /// The file of keys, when it is not the usual one.
+    /// The key file, if not the default one.
     pub keys: Option<PathBuf>,
-    /// The mouse works, where the terminal has one; its own selection then needs Shift.
+    /// Enable the mouse if the terminal supports it; selecting text in the terminal then
+    /// needs Shift.
     pub mouse: bool,
-    /// Keep nothing of this time, and take nothing of an earlier one.
+    /// Do not save a session, and do not restore one.
     pub forget: bool,
     /// Earlier dumps, evidence files or logs to compare with, the earliest first.
     pub baseline: Vec<PathBuf>,
 }
 
 impl Options {
-    /// Reads the file of keys; `None` when there is no place for one.
+    /// Reads the key file; `None` if there is no directory for one.
     pub fn read_keys(&self) -> Option<(PathBuf, input::keys::file::Read)> {
         let path = self.keys.clone().or_else(input::keys::file::usual_path)?;
         let read = input::keys::file::read(&path, self.keys.is_some());
@@ -70,12 +71,12 @@ impl Options {
     }
 }
 
-/// What to open.
+/// The dump to open.
 #[derive(Debug)]
 pub enum Source {
-    /// A dump, and how to open it.
+    /// A dump file, and how to open it.
     Path(PathBuf, engine::Options),
-    /// A dump that is open already.
+    /// A dump that is already open.
     Engine(Arc<dyn Machine>),
 }
 
@@ -85,24 +86,24 @@ impl From<Arc<dyn Machine>> for Source {
     }
 }
 
-/// Why the UI ended other than by its user's wish.
+/// Why the UI ended without the user quitting.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The dump can't be opened. The terminal was not touched.
+    /// The dump cannot be opened. The terminal was not changed.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// There is no terminal to draw on.
+    /// stdout is not a terminal.
     #[error(
         "stdout is not a terminal; use a text command, for example `poolscope poolused DUMP 2`"
     )]
     NoTerminal,
-    /// The terminal takes no control sequences.
+    /// The console does not accept control sequences.
     #[error(
         "this console can't draw the screens: use Windows Terminal or a console of Windows 10, or \
             a text command, for example `poolscope poolused DUMP 2`"
     )]
     PlainConsole,
-    /// The terminal failed, or a thread could not be started.
+    /// The terminal failed, or a thread could not start.
     #[error("the terminal can't be used: {0}")]
     Terminal(#[from] io::Error),
     /// A signal ended it; the terminal is restored.
@@ -111,7 +112,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The status to exit with.
+    /// The exit status.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Open(_) | Error::Terminal(_) => 1,
@@ -120,19 +121,19 @@ impl Error {
         }
     }
 
-    /// True when there is nothing to say: the sender of a signal knows.
+    /// True if no message is needed: the sender of a signal knows why the program ended.
     pub fn is_silent(&self) -> bool {
         matches!(self, Error::Signal(_))
     }
 }
 
-/// A dump that takes longer than this to open is announced.
+/// If opening a dump takes longer than this, a message says so.
 const ANNOUNCE_AFTER: Duration = Duration::from_millis(500);
 
 /// Opens a dump and shows it until the user quits.
 ///
-/// The terminal is taken over only once the dump is open, so what can't be opened is an
-/// error on a clean screen.
+/// The terminal is taken over only after the dump is open, so that an open error appears on
+/// a clean screen.
 ///
 /// # Errors
 /// An [`Error`]; the terminal is restored before it returns.
@@ -152,16 +153,16 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     let variable = |name: &str| std::env::var(name).ok();
     let theme = Theme::detect(options.ascii, options.theme, variable);
     let term = variable("TERM").unwrap_or_default();
-    // Windows has no names for its consoles; all have a second screen.
+    // Windows consoles have no TERM, and all have an alternate screen.
     let one_screen = is_plain(&term) || term == "linux" || (term.is_empty() && !cfg!(windows));
     let model = Model::of(&*engine);
     let (sender, events) = mpsc::channel();
     let signals = sender.clone();
     terminal::signals::listen(move |signal| signals.send(Event::Signal(signal)).is_ok())?;
     let mut skills = Capabilities::of(&term);
-    // Who asks for colours knows that the terminal has them.
+    // The user asked for colours, so the terminal has them.
     skills.colours |= theme.is_coloured();
-    // What is no more than a VT100 has no mouse.
+    // A VT100 has no mouse.
     let mouse = options.mouse && Capabilities::of(&term).colours && term != "linux";
     let mut screen = Screen::take(one_screen, mouse, skills)?;
     let mut app = App::new(model, theme, screen.size()?);
@@ -198,7 +199,7 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     session.run(&mut app, &events)
 }
 
-/// What the terminal sent, for the main loop.
+/// Converts terminal input to an event for the main loop.
 fn event_of(input: io::Result<Input>) -> Event {
     match input {
         Ok(Input::Key(key)) => Event::Message(Message::Key(key)),
@@ -224,7 +225,7 @@ fn open(source: Source) -> Result<Arc<dyn Machine>, Error> {
     let path = path.as_path();
     thread::scope(|scope| {
         scope.spawn(move || {
-            // The sender's end is the news; only waiting too long is announced.
+            // The sender is dropped when the dump is open; only a timeout needs a message.
             if opened.recv_timeout(ANNOUNCE_AFTER) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let name = path.to_string_lossy();
                 let _ = writeln!(io::stderr(), "opening {} ...", clean(&name));
@@ -235,30 +236,30 @@ fn open(source: Source) -> Result<Arc<dyn Machine>, Error> {
     })
 }
 
-/// The main loop's belongings.
+/// The state of the main loop.
 struct Session {
     screen: Screen,
     workers: Workers,
-    /// While the kernel's PDB is missing.
+    /// Set while the kernel's PDB is missing.
     pickup: Option<SymbolArrival>,
     sender: Sender<Event>,
-    /// The next SIGTSTP is the one that this program sent to its job.
+    /// The next SIGTSTP is the one that this program sent to its own job.
     own_stop: bool,
 }
 
-/// How the loop goes on.
+/// Whether the loop continues.
 enum Next {
     Go,
     Quit,
 }
 
-/// A flood of events is drawn at least every so many.
+/// Maximum number of events between two frames during a flood of events.
 const EVENTS_PER_FRAME: usize = 512;
 
 impl Session {
     fn run(&mut self, app: &mut App, events: &Receiver<Event>) -> Result<(), Error> {
         loop {
-            // All senders gone can't be: this has one.
+            // Cannot fail: `self` holds a sender.
             let Ok(first) = events.recv() else {
                 return Ok(());
             };
@@ -293,7 +294,7 @@ impl Session {
         Ok(Next::Go)
     }
 
-    /// Has another engine answer from now on, before anything is asked of it.
+    /// Switches to a new engine before any further request.
     fn swap(&mut self, reopened: Reopened) -> Message {
         let walk = self.workers.walk + 1;
         let files = self.workers.files.clone();
@@ -345,7 +346,7 @@ impl Session {
             }
             return Ok(Next::Go);
         }
-        // Continued: whoever had the terminal meanwhile may have changed it.
+        // Continued: another program may have changed the terminal in the meantime.
         self.screen.enter()?;
         app.update(self.resized()?);
         Ok(Next::Go)
@@ -372,7 +373,8 @@ impl Session {
     }
 }
 
-/// A terminal that hangs up ends the input and sends a signal: the signal says it better.
+/// A terminal that hangs up ends the input and also sends a signal. The signal is the
+/// better explanation.
 fn lost(why: io::Error, events: &Receiver<Event>) -> Error {
     while let Ok(event) = events.recv_timeout(Duration::from_millis(200)) {
         if let Event::Signal(signal) = event
@@ -384,8 +386,8 @@ fn lost(why: io::Error, events: &Receiver<Event>) -> Error {
     Error::Terminal(why)
 }
 
-/// Lets a test see that a panic restores the terminal: with the variable set, `!` panics.
-/// Not in release builds.
+/// Panics on `!` if the variable is set, so that a test can check that a panic restores the
+/// terminal. Not in release builds.
 fn panic_on_demand(message: &Message) {
     if cfg!(debug_assertions)
         && let Message::Key(key) = message

@@ -1,14 +1,14 @@
-//! Where the UI keeps files, and how it writes one so that there is all of it or nothing.
+//! The directories of the UI's files, and atomic writing.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::system::files;
 
-/// Writes to a file so that there is all of it or nothing. It is the user's alone.
+/// Writes a file atomically: completely or not at all. Only the user can read it.
 ///
 /// # Errors
-/// What the system says; a file that is there and shall not be replaced.
+/// An error of the file system; an existing file that must not be replaced.
 pub fn write_whole(
     path: &Path,
     replace: bool,
@@ -17,7 +17,7 @@ pub fn write_whole(
     write_as(path, replace, 0o600, write)
 }
 
-/// The same for a file that the user asked for: as readable as the umask lets it.
+/// The same for a file that the user saves: its permissions follow the umask.
 ///
 /// # Errors
 /// As [`write_whole`].
@@ -69,8 +69,8 @@ fn write_as(
     Ok(bytes)
 }
 
-/// The user's directory for what programs remember: `$XDG_STATE_HOME`, `~/.local/state`;
-/// on macOS `~/Library/Application Support`, on Windows `%LOCALAPPDATA%`.
+/// The user's directory for program state: `$XDG_STATE_HOME`, `~/.local/state`; on macOS
+/// `~/Library/Application Support`, on Windows `%LOCALAPPDATA%`.
 pub fn state_directory() -> Option<PathBuf> {
     let variable = |name: &str| {
         std::env::var_os(name)
@@ -94,7 +94,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_that_was_asked_for_takes_the_umask_and_kept_state_is_private() {
+    fn saved_files_follow_the_umask_and_state_files_are_private() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let (asked, kept, plain) = ("a.txt", "b.txt", "c.txt");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_there_is_replaced_only_when_asked() {
+    fn an_existing_file_is_replaced_only_on_request() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list.txt");
         let write = |text: &'static str| move |out: &mut dyn Write| out.write_all(text.as_bytes());

@@ -1,5 +1,5 @@
-//! Screens and journeys, without a terminal and without a dump: keys go in, answers are
-//! made by hand, and what is drawn is compared.
+//! Tests of screens and journeys without a terminal and without a dump: keys go in, answers
+//! are made by hand, and the frames are compared.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ const FINE: Theme = Theme {
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (200, 50)];
 
-/// Compares a screen at both sizes.
+/// Compares a screen with its snapshots at both sizes.
 fn shown(name: &str, prepare: impl Fn(&mut Desk)) {
     for size in SIZES {
         let mut desk = Desk::new(size);
@@ -49,28 +49,28 @@ fn shown(name: &str, prepare: impl Fn(&mut Desk)) {
 }
 
 #[test]
-fn the_tags_screen() {
+fn the_tag_list_is_drawn() {
     shown("tags", |desk| {
         desk.walked();
     });
 }
 
 #[test]
-fn one_pool_with_its_history() {
+fn the_tag_list_shows_one_pool_with_counts_since_boot() {
     shown("tags_nonpaged", |desk| {
         desk.walked().keys("pb");
     });
 }
 
 #[test]
-fn a_tag_opened() {
+fn an_open_tag_is_drawn() {
     shown("tag", |desk| {
         desk.walked().enter();
     });
 }
 
 #[test]
-fn the_list_says_which_images_reference_an_unknown_tag() {
+fn the_tag_list_names_the_images_with_an_unknown_tag() {
     let mut desk = Desk::new((200, 50));
     desk.walked();
     assert!(!desk.screen().contains("in myfault"));
@@ -88,7 +88,7 @@ fn the_list_says_which_images_reference_an_unknown_tag() {
 }
 
 #[test]
-fn the_bytes_of_a_reference_and_of_a_block() {
+fn memory_of_a_reference_and_of_a_block_is_drawn() {
     shown("bytes", |desk| {
         desk.walked().enter().press(KeyCode::Tab).enter();
     });
@@ -99,7 +99,7 @@ fn the_bytes_of_a_reference_and_of_a_block() {
 }
 
 #[test]
-fn the_help_the_modules_and_the_whole_summary() {
+fn help_modules_and_full_summary_are_drawn() {
     shown("help", |desk| {
         desk.keys("?");
     });
@@ -112,14 +112,14 @@ fn the_help_the_modules_and_the_whole_summary() {
 }
 
 #[test]
-fn the_line_being_typed() {
+fn the_open_line_is_drawn() {
     shown("filter", |desk| {
         desk.walked().keys("&n*");
     });
 }
 
 #[test]
-fn the_walk_under_way() {
+fn the_running_walk_is_drawn() {
     shown("walking", |desk| {
         desk.walking();
     });
@@ -130,7 +130,7 @@ fn the_walk_under_way() {
 }
 
 #[test]
-fn an_answer_that_failed_and_a_walk_that_failed() {
+fn failed_answers_and_walks_are_drawn() {
     shown("failed", |desk| {
         desk.press(KeyCode::Enter);
         let number = desk.asked[0].number;
@@ -147,7 +147,7 @@ fn an_answer_that_failed_and_a_walk_that_failed() {
 }
 
 #[test]
-fn without_colours_and_with_ascii_alone() {
+fn screens_are_drawn_without_colours_and_in_ascii() {
     let plain = Theme {
         palette: Palette::Plain,
         ascii: true,
@@ -171,7 +171,7 @@ fn without_colours_and_with_ascii_alone() {
 }
 
 #[test]
-fn the_articles_case_takes_a_few_keys() {
+fn the_sample_leak_is_found_with_few_keys() {
     let mut desk = Desk::new((80, 24));
     desk.walked();
     assert_eq!(desk.tag(), "Leak", "the leak is what one sees first");
@@ -190,7 +190,7 @@ fn the_articles_case_takes_a_few_keys() {
 }
 
 #[test]
-fn a_million_allocations_scroll_freely() {
+fn a_million_allocations_scroll_quickly() {
     let mut desk = Desk::new((120, 40));
     desk.blocks = 1_000_000;
     desk.enter();
@@ -216,7 +216,7 @@ fn a_million_allocations_scroll_freely() {
 }
 
 #[test]
-fn growing_lists_do_not_move_the_row_under_the_cursor() {
+fn growing_lists_do_not_move_the_selected_row() {
     let mut desk = Desk::new((80, 24));
     desk.blocks = 300;
     desk.walking().enter();
@@ -239,7 +239,7 @@ fn growing_lists_do_not_move_the_row_under_the_cursor() {
 }
 
 #[test]
-fn without_accounts_the_tags_come_from_the_walk() {
+fn without_trackers_the_tags_come_from_the_walk() {
     let mut model = fixture::model();
     let totals = fixture::totals(&model);
     model.tags.clear();
@@ -297,7 +297,7 @@ fn ctrl_c_stops_the_walk_first_and_then_quits() {
 }
 
 #[test]
-fn searching_and_filtering_can_be_left_as_if_nothing_was() {
+fn cancelling_a_search_or_filter_restores_the_list() {
     let mut desk = Desk::new((80, 24));
     desk.walked().keys("/thre");
     assert_eq!(desk.tag(), "Thre");
@@ -316,7 +316,7 @@ fn searching_and_filtering_can_be_left_as_if_nothing_was() {
 }
 
 #[test]
-fn pointers_are_followed_and_the_way_back_is_kept() {
+fn pointers_are_followed_and_back_returns() {
     let mut desk = Desk::new((100, 30));
     desk.walked().enter().enter();
     assert_eq!(desk.app.path().len(), 5);
@@ -332,7 +332,7 @@ fn pointers_are_followed_and_the_way_back_is_kept() {
 }
 
 #[test]
-fn copying_tells_what_is_copied() {
+fn copying_reports_the_copied_text() {
     let mut desk = Desk::new((80, 24));
     desk.walked().keys("y");
     assert!(
@@ -343,7 +343,7 @@ fn copying_tells_what_is_copied() {
 }
 
 #[test]
-fn what_is_copied_can_be_shown_plain() {
+fn the_text_to_copy_can_be_shown_full_screen() {
     let mut desk = Desk::new((80, 24));
     desk.walked().keys("Y");
     let screen = desk.screen();
@@ -357,7 +357,7 @@ fn what_is_copied_can_be_shown_plain() {
 }
 
 #[test]
-fn an_address_is_looked_up_among_the_modules() {
+fn an_address_finds_its_module() {
     let mut desk = Desk::new((80, 24));
     desk.keys("Mgfffff880`044b63aa").enter();
     assert!(desk.screen().contains("lm a fffff880`044b63aa"));
@@ -370,7 +370,7 @@ fn an_address_is_looked_up_among_the_modules() {
 }
 
 #[test]
-fn a_hostile_name_is_shown_without_its_controls() {
+fn a_hostile_name_is_shown_without_control_characters() {
     let mut model = fixture::model();
     model
         .tags
@@ -385,7 +385,7 @@ fn a_hostile_name_is_shown_without_its_controls() {
 }
 
 #[test]
-fn a_kept_index_is_named_with_its_date() {
+fn a_cached_index_is_shown_with_its_date() {
     let mut desk = Desk::new((80, 24));
     let news = IndexNews {
         stage: Stage::Done,
@@ -403,7 +403,7 @@ fn a_kept_index_is_named_with_its_date() {
 }
 
 #[test]
-fn a_file_that_failed_is_told_after_each_key() {
+fn a_file_failure_is_shown_after_each_key() {
     let mut desk = Desk::new((80, 24));
     desk.tell(Message::FileFailed(
         "the file was truncated from 9 to 3 bytes".into(),
@@ -427,7 +427,7 @@ fn a_file_that_failed_is_told_after_each_key() {
 }
 
 #[test]
-fn a_list_that_memory_cut_short_says_so() {
+fn a_list_cut_by_the_memory_limit_says_so() {
     let covered = || crate::tui::data::model::Covered {
         whole: true,
         ..Default::default()

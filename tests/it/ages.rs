@@ -1,4 +1,4 @@
-//! When blocks were made, by the times that they hold.
+//! The ages of blocks, from times in their contents.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ const HOUR: u64 = 3600 * 10_000_000;
 const UPTIME: u64 = 100 * HOUR;
 const BLOCKS: u64 = 480;
 
-/// The ages of a tag with some 480 blocks in use; `value` gives the word at +0x28 of the
-/// nth, from the time of boot.
+/// The ages of a tag with about 480 blocks in use; `value` computes the word at +0x28 of a
+/// block from its number and the boot time.
 fn ages(era: &'static Era, value: impl Fn(u64, u64) -> u64) -> Option<Ages> {
     ages_of(era, value).0
 }
@@ -55,7 +55,7 @@ fn ages_of(era: &'static Era, value: impl Fn(u64, u64) -> u64) -> (Option<Ages>,
     (census.unwrap().ages, in_use)
 }
 
-/// The nth of 480 even steps over the uptime, off the round numbers.
+/// One of 480 even steps over the uptime, not on round numbers.
 fn step(nth: u64) -> u64 {
     nth * (UPTIME / BLOCKS) + 1_234_567
 }
@@ -66,10 +66,10 @@ fn a_steady_leak_is_drawn_over_the_uptime() {
         let (ages, in_use) = ages_of(era, |nth, boot| boot + step(nth));
         let ages = ages.unwrap();
         assert_eq!(ages.source, "field +0x28 (system time)");
-        // A few blocks on lists of free ones still look allocated, and have no time.
+        // A few blocks on lookaside lists still look allocated, and have no time.
         assert_eq!(ages.blocks_with_time, in_use);
         assert!(ages.blocks >= in_use);
-        // 20 blocks a slice, until they have run out.
+        // 20 blocks per slice; the last slices have fewer.
         let even = (0..24).map(|slice| in_use.saturating_sub(slice * 20).min(20));
         assert_eq!(ages.histogram.to_vec(), even.collect::<Vec<_>>());
         assert_eq!(ages.shape, Shape::Steady);
@@ -93,7 +93,7 @@ fn interrupt_times_and_bursts_are_recognised() {
 }
 
 #[test]
-fn what_is_no_time_gives_no_ages() {
+fn values_that_are_not_times_give_no_ages() {
     assert_eq!(
         ages(&WIN7, |nth, _| nth.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         None
@@ -101,7 +101,7 @@ fn what_is_no_time_gives_no_ages() {
     assert_eq!(ages(&WIN7, |nth, _| nth), None);
     assert_eq!(ages(&WIN7, |_, boot| boot + HOUR), None);
     assert_eq!(ages(&WIN7, |nth, _| 0x0000_7ff6_1234_0000 + nth * 16), None);
-    // Dates of files, over twenty years.
+    // File dates over twenty years are not allocation times.
     assert_eq!(
         ages(&WIN7, |nth, boot| boot + UPTIME
             - nth * 365 * 24 * HOUR / 24),
@@ -109,9 +109,9 @@ fn what_is_no_time_gives_no_ages() {
     );
 }
 
-/// The same history on the screen of the contents, and as evidence of the verdict.
+/// The block contents view draws the ages, and the verdict uses them as evidence.
 #[test]
-fn ages_are_drawn_with_the_contents_and_weighed_in_the_report() {
+fn ages_are_drawn_with_the_contents_and_counted_as_evidence() {
     const MANY: u64 = 40_000;
     let mut spec = small::of_era(&WIN7);
     let pages = 0x1_0000;
@@ -170,8 +170,8 @@ mod win7 {
     pub const TOKEN_ID: u64 = 0x10;
 }
 
-/// Tokens have no time. Their ids are drawn from a counter that rises, and processes say
-/// what it was when.
+/// Tokens contain no time. Their IDs come from a rising counter, and the creation times of
+/// processes date the IDs.
 #[test]
 fn tokens_are_dated_by_their_ids() {
     const PROCESSES: u64 = 25;
@@ -202,7 +202,7 @@ fn tokens_are_dated_by_their_ids() {
             blocks.filter(|b| b.tag == *tag && b.state == State::Allocated && b.bytes >= least);
         mine.map(|b| b.body()).collect()
     };
-    // Behind the optional headers and the header of the builder's objects.
+    // After the optional headers and the header of the builder's objects.
     let tokens = bodies(&machine, b"Toke", 0x400);
     let tokens: Vec<_> = tokens.into_iter().map(|body| body.add(0x50)).collect();
     let others = bodies(&machine, b"Time", 0x90);
@@ -215,7 +215,7 @@ fn tokens_are_dated_by_their_ids() {
         machine.memory.map_new(counter.page(), 1);
     }
     machine.memory.u64(counter, IDS);
-    // Twice as many ids a time in the second half of the uptime.
+    // Twice as many IDs per hour in the second half of the uptime.
     let id_at = |time: u64| match time * 2 < UPTIME {
         true => 0x3e9 + time * 2 / 3 / (UPTIME / IDS),
         false => IDS - (UPTIME - time) * 4 / 3 / (UPTIME / IDS),
@@ -225,7 +225,7 @@ fn tokens_are_dated_by_their_ids() {
     for (nth, process) in (0..).zip(&processes.all) {
         let time = 1 + UPTIME / PROCESSES * nth;
         memory.u64(process.add(win7::CREATE_INTERRUPT_TIME), time);
-        // A reference count in the low bits.
+        // The low bits are a reference count.
         let token = tokens[nth as usize];
         memory.u64(process.add(win7::TOKEN), token.0 | 7);
         memory.u64(token.add(win7::TOKEN_ID), id_at(time));
@@ -254,17 +254,17 @@ fn tokens_are_dated_by_their_ids() {
     assert!(ages.error.unwrap() <= UPTIME / PROCESSES + 1);
     let first = ages.histogram.iter().take(12).sum::<u64>();
     assert!(first.abs_diff(count / 2) < count / 8, "{ages:?}");
-    // The same numbers in blocks of which nothing is known.
+    // The same numbers in blocks of an unknown type.
     let unknown = ages_of("Time").unwrap();
     assert!(
         unknown.source.starts_with("field +0x28 (LUID"),
         "{unknown:?}"
     );
-    // Blocks that count themselves hold no ids.
+    // Numbers that only count the blocks are not IDs.
     for (nth, body) in (0..).zip(&others) {
         machine.memory.u64(body.add(0x28), 900_000 + nth * 2 + 1);
     }
-    // And with tokens that do not rise with their processes there is no scale.
+    // Without tokens whose IDs rise with their processes there is no time scale.
     let (engine, index) = open(&machine);
     let ages_of = |name: &str| {
         let question = Question::of(Tag::of(name).unwrap());

@@ -1,4 +1,4 @@
-//! Whose a tag is: every list, report, command and file says the same.
+//! The owner of a tag is the same in every list, report, command and file.
 
 use std::sync::Arc;
 
@@ -34,9 +34,9 @@ fn driver(file: &str, nth: u64) -> ModuleSpec {
     }
 }
 
-/// A leak by a driver whose code names its tag, one that only contents tell, one of the
-/// kernel's that contents give to a filter, and one that is listed for a driver that is
-/// not loaded.
+/// A machine with four cases: a leak by a driver whose code contains its tag, a leak that
+/// only block contents attribute, a tag of the kernel that contents attribute to a filter,
+/// and a tag that the tag list assigns to a driver that is not loaded.
 fn leaking(era: &'static Era) -> Spec {
     let mut spec = small::of_era(era);
     let pages = 0x1_0000;
@@ -180,8 +180,8 @@ impl Made {
         let owners = machine.attributions(&workers, index, &|| true).unwrap();
         let mut model = Model::of(machine);
         for row in &model.tags {
-            // Until owners are known the list has what the tag list says, of modules that
-            // are loaded.
+            // Until owners are known, the list shows the tag list's owner if that module is
+            // loaded.
             if let Some(binary) = &row.binary {
                 let binary = binary.trim_end_matches('?');
                 let name = poolscope::analysis::attribution::suspects::listed_module(binary);
@@ -212,7 +212,7 @@ impl Made {
         }
         let drivers = self.engine.drivers(Some(&self.index)).unwrap();
         assert_eq!(kept.by_driver(None).unwrap().rows.len(), drivers.rows.len());
-        // Another evidence file made of this one says the same again.
+        // An evidence file made from an evidence file has the same owners.
         let again = folder.path().join("again.evidence");
         let workers = kept.workers().unwrap();
         let owners = kept.attributions(&workers, None, &|| true).unwrap();
@@ -226,7 +226,7 @@ impl Made {
 }
 
 #[test]
-fn every_answer_says_the_same_of_every_tag() {
+fn every_answer_has_the_same_owner_for_every_tag() {
     for spec in [small::spec(), small::of_era(&WIN10_2004), leaking(&WIN7)] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("MEMORY.DMP");
@@ -252,7 +252,7 @@ fn every_answer_says_the_same_of_every_tag() {
 }
 
 #[test]
-fn the_leaks_are_their_drivers_in_all_answers() {
+fn all_answers_name_the_leaking_driver() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
     let machine = Machine::build(&leaking(&WIN7)).unwrap();
@@ -267,11 +267,11 @@ fn the_leaks_are_their_drivers_in_all_answers() {
     assert_eq!(owner("Leak").as_deref(), Some("leaker"));
     assert_eq!(owner("Qx7z").as_deref(), Some("amdacpbus2"));
     assert_eq!(owner("Se  ").as_deref(), Some("scanflt"));
-    // Listed for afd.sys, which this machine does not have.
+    // The tag list names afd.sys, which this machine does not have.
     assert_eq!(owner("AfdB"), None);
 }
 
-/// What a later command says: another process, that has the cache alone.
+/// The answers of a later command: a new process that has only the cache.
 fn later(path: &std::path::Path, cache: &std::path::Path, tag: Tag) -> [Value; 2] {
     let options = Options {
         cache: IndexCache::In(cache.into()),
@@ -294,8 +294,8 @@ fn later(path: &std::path::Path, cache: &std::path::Path, tag: Tag) -> [Value; 2
     ]
 }
 
-/// Where contents decide, a command that does not walk the pool has them from the index
-/// that an earlier one kept, or says that they were not read.
+/// If block contents decide the owner, a command that does not walk the pool takes them
+/// from the cached index of an earlier command, or says that contents were not read.
 #[test]
 fn no_command_names_another_owner_than_the_report() {
     let decided = Machine::build(&leaking(&WIN10_2004)).unwrap();
@@ -320,7 +320,7 @@ fn no_command_names_another_owner_than_the_report() {
         };
         let engine = Engine::open(&path, &options).unwrap();
         let index = engine.index(Arc::default()).unwrap();
-        // Asked before the findings are made, as the preview of a tag is.
+        // Asked before the findings are made, as the preview of a tag does.
         let before: Vec<_> = tags
             .map(|name| engine.attribution(Tag::of(name).unwrap(), Some(&index)))
             .into();

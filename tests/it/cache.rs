@@ -1,4 +1,4 @@
-//! Kept indexes: the same answers as from a walk, whatever happens to the files.
+//! Cached indexes give the same answers as a walk, even if the files are damaged.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use poolscope::synth::sessions::{self, Fault};
 use poolscope::synth::{Container, Machine, Spec, era, small};
 use tempfile::TempDir;
 
-/// A dump and a home of its own.
+/// A dump, and a home directory with a cache.
 struct Desk {
     folder: TempDir,
 }
@@ -55,14 +55,14 @@ impl Desk {
         output
     }
 
-    /// What it says on stdout, and on stderr.
+    /// What it prints on stdout, and on stderr.
     fn says(&self, arguments: &[&str]) -> (String, String) {
         let output = self.run(arguments);
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(output.stdout), text(output.stderr))
     }
 
-    /// The kept files.
+    /// The cached files.
     fn kept(&self) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.cache()) else {
             return Vec::new();
@@ -88,7 +88,7 @@ impl Desk {
 const ALL: [&str; 3] = ["allocs", "it.dmp", "*"];
 
 #[test]
-fn every_command_says_the_same_with_no_cold_and_warm_cache() {
+fn every_command_answers_the_same_with_no_cold_and_warm_cache() {
     for era in [
         &era::WIN7,
         &era::WIN81,
@@ -99,7 +99,8 @@ fn every_command_says_the_same_with_no_cold_and_warm_cache() {
         let desk = Desk::new(&small::of_era(era));
         let rows = desk.says(&["allocs", "it.dmp", "*", "--format", "csv", "--no-cache"]);
         let address = rows.0.lines().nth(1).unwrap().split(',').nth(2).unwrap();
-        // All but `refs`, whose owner takes contents from a kept index; see `attribution`.
+        // All commands except `refs`, whose owner uses block contents from a cached index;
+        // see `attribution`.
         let commands: [&[&str]; 8] = [
             &["info", "it.dmp"],
             &["vm", "it.dmp"],
@@ -127,7 +128,7 @@ fn every_command_says_the_same_with_no_cold_and_warm_cache() {
 }
 
 #[test]
-fn blocks_of_sessions_are_kept_with_whose_they_are() {
+fn session_blocks_are_cached_with_their_session() {
     for era in [&era::WIN7, &era::WIN10_2004] {
         let mut spec = small::of_era(era);
         spec.processes = ["System", "a.exe", "b.exe"].map(String::from).to_vec();
@@ -155,7 +156,7 @@ fn blocks_of_sessions_are_kept_with_whose_they_are() {
 }
 
 #[test]
-fn a_kept_index_is_the_walks_and_says_when_it_was_made() {
+fn a_cached_index_equals_the_walk_and_has_its_date() {
     let desk = Desk::new(&small::of_era(&era::WIN10_2004));
     let engine = desk.engine();
     assert!(engine.kept_index(&|| true).index.is_none());
@@ -171,14 +172,14 @@ fn a_kept_index_is_the_walks_and_says_when_it_was_made() {
     assert_eq!(kept.totals.paged_pages, walked.totals.paged_pages);
     let engine = desk.engine();
     assert_eq!(engine.total_coverage(&kept), engine.total_coverage(&walked));
-    // The owner of a block is found without a walk.
+    // The block at an address is found without a walk.
     let block = kept.matching(&any).next().unwrap();
     assert!(engine.pool_page(block.va).is_ok());
     let _ = engine.space_in(block.session, Va(block.va.0));
 }
 
 #[test]
-fn a_cancelled_or_limited_walk_is_not_kept() {
+fn a_cancelled_or_limited_walk_is_not_cached() {
     let desk = Desk::new(&small::spec());
     let engine = desk.engine();
     let progress: std::sync::Arc<poolscope::pool::index::Progress> = Default::default();
@@ -193,8 +194,8 @@ fn a_cancelled_or_limited_walk_is_not_kept() {
     assert!(limited.contains("use --memory SIZE"), "{limited}");
     assert!(desk.kept().is_empty());
 
-    // The sums are those of the whole walk, and less memory than a kept one needs is
-    // no way around it.
+    // The totals are those of the complete walk. A cached index does not bypass the memory
+    // limit.
     let line = |text: &str| {
         let mut lines = text.lines();
         lines
@@ -217,7 +218,7 @@ fn a_cancelled_or_limited_walk_is_not_kept() {
 }
 
 #[test]
-fn damaged_files_are_said_and_made_anew() {
+fn damaged_cache_files_are_reported_and_replaced() {
     let desk = Desk::new(&small::spec());
     let walked = desk.says(&ALL);
     let whole = fs::read(desk.the_kept()).unwrap();
@@ -243,12 +244,12 @@ fn damaged_files_are_said_and_made_anew() {
 }
 
 #[test]
-fn a_dump_is_known_under_another_name_and_not_after_a_change() {
+fn a_renamed_dump_uses_the_cache_and_a_changed_one_does_not() {
     let desk = Desk::new(&small::spec());
     let walked = desk.says(&ALL);
     let path = desk.the_kept();
     fs::rename(desk.dump(), desk.folder.path().join("other.dmp")).unwrap();
-    // Only a file that is used gets another time.
+    // Using a cached file updates its modification time.
     let old = SystemTime::now() - Duration::from_secs(1000);
     let set = |path: &Path, time| {
         let file = File::options().append(true).open(path).unwrap();
@@ -267,10 +268,10 @@ fn a_dump_is_known_under_another_name_and_not_after_a_change() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_costs_a_word() {
+fn an_unusable_cache_costs_only_a_note() {
     let desk = Desk::new(&small::spec());
     let walked = desk.says(&["allocs", "it.dmp", "*", "--no-cache"]);
-    // A file where the directory should be.
+    // A file in place of the directory.
     fs::write(desk.folder.path().join("home"), "").unwrap();
     let (answer, said) = desk.says(&ALL);
     assert_eq!(answer, walked.0);
@@ -293,7 +294,7 @@ fn a_cache_that_cannot_be_costs_a_word() {
 }
 
 #[test]
-fn many_at_once_leave_one_whole_file() {
+fn parallel_processes_leave_one_complete_file() {
     let desk = Desk::new(&small::spec());
     let walked = desk.says(&["allocs", "it.dmp", "*", "--no-cache"]);
     std::thread::scope(|scope| {
@@ -308,11 +309,11 @@ fn many_at_once_leave_one_whole_file() {
     assert!(!kept.blocks(Tag::of("Leak").unwrap()).is_empty() || kept.totals.listed > 0);
 }
 
-/// Ended at any moment, by what a terminal, a lost connection or an administrator sends: what
-/// has its name is whole, what has not goes one day, and nothing outlives its signal.
+/// A process that is killed at any moment leaves a complete cache file or none. Temporary
+/// files are removed some day, and every process ends with its signal.
 #[cfg(unix)]
 #[test]
-fn a_process_that_is_ended_leaves_a_whole_file_or_none() {
+fn a_killed_process_leaves_a_complete_file_or_none() {
     use std::os::unix::process::ExitStatusExt;
 
     let signals = [libc::SIGKILL, libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
@@ -332,7 +333,7 @@ fn a_process_that_is_ended_leaves_a_whole_file_or_none() {
             .spawn()
             .unwrap();
         std::thread::sleep(whole * i / 14);
-        // SAFETY: the child is ours and was not waited for, so the number is still its own.
+        // SAFETY: the child is ours and has not been waited for, so its ID is still valid.
         unsafe { libc::kill(child.id() as libc::pid_t, signal) };
         let ended = child.wait().unwrap();
         assert!(ended.success() || ended.signal() == Some(signal), "{ended}");

@@ -1,7 +1,6 @@
-//! The judge, held against tables of tags whose causes are known: `tests/corpus` has one
-//! file for each, in the layout that `diagnose` takes, with what the cause turned out to
-//! be. Prints what `docs/judgement.md` shows: `cargo test --test it calibration --
-//! --nocapture`.
+//! Tests the judge with tables of tags whose causes are known: `tests/corpus` has one file
+//! for each, in the layout that `diagnose` reads, with the confirmed cause. Prints the data
+//! of `docs/judgement.md`: `cargo test --test it calibration -- --nocapture`.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +26,7 @@ enum Truth {
     Borderline,
 }
 
-/// A table, and what its cause turned out to be.
+/// A table and its known cause.
 struct Known {
     id: String,
     group: String,
@@ -39,7 +38,7 @@ struct Known {
     case: Case,
 }
 
-/// Leaks so young or small that one table hardly shows them: not to be counted as missed.
+/// Leaks that are too young or too small for a single table: a miss does not count.
 const FLOORS: [&str; 7] = [
     "doc-poolmon-drsd",
     "npfc-terminal-split",
@@ -140,7 +139,7 @@ fn corpus() -> Vec<Known> {
     files.iter().map(|f| read(f)).collect()
 }
 
-/// The rows that the judge names, the worst first.
+/// The rows that the judge names, the worst first; and the others.
 fn judge(known: &Known, cuts: Cuts) -> (Vec<Judged>, Vec<Judged>) {
     let descriptions = Descriptions::built_in();
     let groups = lockstep::find(&known.case.rows);
@@ -154,20 +153,21 @@ fn judge(known: &Known, cuts: Cuts) -> (Vec<Judged>, Vec<Judged>) {
         .partition(|j| j.score.verdict >= Verdict::Suspicious)
 }
 
-/// How a case came out.
+/// The result for one case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Outcome {
-    /// The place of the culprit among the findings, from 1; of healthy cases `None`.
+    /// The rank of the culprit among the findings, from 1; `None` for healthy cases.
     rank: Option<usize>,
-    /// Findings that are neither culprit nor companion.
+    /// Number of findings that are neither culprit nor companion.
     wrong: usize,
-    /// The verdict over all is a leak.
+    /// True if the overall verdict is a leak.
     leak: bool,
 }
 
 fn outcome(known: &Known, cuts: Cuts) -> Outcome {
     let (found, _) = judge(known, cuts);
-    // A large cache is a finding of load: no leak is said, and none is missed by it.
+    // A large cache is a finding of load. It is not a false alarm, and does not count as
+    // finding the leak.
     let found = found.iter().filter(|j| !j.score.load);
     outcome_of(known, found.map(|j| (j.score.verdict, j.row.tag)))
 }
@@ -186,8 +186,7 @@ fn outcome_of(known: &Known, found: impl Iterator<Item = (Verdict, Tag)>) -> Out
     out
 }
 
-/// Sums over groups: the cases of one machine count as one, by the share of them that
-/// came out right.
+/// Sums over groups: the cases of one machine count as one, weighted by the share that is right.
 #[derive(Debug, Default)]
 struct Figures {
     leaks: f64,
@@ -287,7 +286,7 @@ impl Figures {
             self.borderline_leak
         )
     }
-    /// What the cuts are chosen by: a false alarm costs more than a miss.
+    /// The value that the cuts maximise: a false alarm costs more than a miss.
     fn worth(&self) -> f64 {
         self.first() + self.called_leak / self.leaks.max(1e-9)
             - 2.0 * self.healthy_named / self.healthy.max(1e-9)
@@ -317,11 +316,11 @@ fn tables(all: &[Known]) -> Vec<Table<'_>> {
         .collect()
 }
 
-/// What each piece of evidence counts beside the points that it has: 1 leaves it as it is.
+/// Factors for the points of each piece of evidence; 1 leaves it unchanged.
 #[derive(Clone, Debug)]
 struct Weights {
     factors: BTreeMap<&'static str, f64>,
-    /// Every piece of evidence counts two points, whatever it has.
+    /// Every piece of evidence counts two points.
     alike: bool,
     leak: f64,
     suspicious: f64,
@@ -349,7 +348,7 @@ impl Weights {
         judged.score.evidence.iter().map(points).sum()
     }
 
-    /// The judge's own way from points to findings, with other weights.
+    /// Repeats the judge's computation from points to findings, with other weights.
     fn outcome(&self, table: &Table<'_>) -> Outcome {
         let mut found: Vec<(Verdict, f64, &Judged)> = Vec::new();
         for judged in &table.judged {
@@ -373,7 +372,7 @@ impl Weights {
     }
 }
 
-/// All evidence that some tag has.
+/// All kinds of evidence in these tables.
 fn evidence_names(tables: &[Table<'_>]) -> BTreeSet<&'static str> {
     tables
         .iter()
@@ -388,10 +387,10 @@ fn weighed<'a>(tables: impl Iterator<Item = &'a Table<'a>> + Clone, weights: &We
     figures_of(&known)
 }
 
-/// One piece of evidence at a time is left out; and all are made to count alike. What
-/// falls shows what the verdicts rest on: the count of blocks most of all.
+/// Leaves out one kind of evidence at a time, and weighs all evidence equally. The loss
+/// shows what the verdicts depend on: mostly the count of blocks.
 #[test]
-fn without_a_piece_of_evidence_fewer_leaks_are_found_and_none_is_invented() {
+fn removing_evidence_loses_leaks_but_invents_none() {
     let all = corpus();
     let tables = tables(&all);
     let names = evidence_names(&tables);
@@ -415,15 +414,15 @@ fn without_a_piece_of_evidence_fewer_leaks_are_found_and_none_is_invented() {
     };
     let alike = weighed(tables.iter(), &alike);
     println!("all alike: {}", alike.line());
-    // The steps of the points carry a third of the leaks.
+    // The different points of the evidence are needed for a third of the leaks.
     assert!(alike.recall() >= 0.6, "{}", alike.line());
     assert_eq!(alike.healthy_leak, 0.0, "{}", alike.line());
 }
 
-/// The weights and the cuts are found anew on four fifths of the groups, from weights that
-/// are all alike, and held against the fifth that was not seen, five times.
+/// Cross-validation in five folds: starting from equal weights, fits weights and cuts on
+/// four fifths of the groups, and tests them on the other fifth.
 #[test]
-fn weights_that_are_fitted_on_other_cases_hold() {
+fn weights_fitted_on_other_cases_hold() {
     let all = corpus();
     let tables = tables(&all);
     let names = evidence_names(&tables);
@@ -494,8 +493,8 @@ fn weights_that_are_fitted_on_other_cases_hold() {
     assert!(sum.healthy_leak <= 1.0, "{}", sum.line());
 }
 
-/// A machine of the builder with this in its pools; `unfreed` tags were never freed, of
-/// others the builder has freed most.
+/// A machine of the builder with additional blocks. With `unfreed`, these tags have no
+/// frees; otherwise the builder has freed most of their blocks.
 fn built(
     era: &'static Era,
     more: &[(&[u8; 4], synth::truth::Pool, u64, u64)],
@@ -521,11 +520,10 @@ fn built(
     spec
 }
 
-/// Evidence that only a dump has, so that no table can say what it is worth.
+/// Evidence that only a dump provides, so the tables cannot calibrate it.
 const OF_BLOCKS: [&str; 5] = ["sizes", "layout", "objects", "contents", "ages"];
 
-/// The verdict and the tags of the findings, and for each piece of evidence from blocks the
-/// verdict without it.
+/// The verdict, the tags of the findings, and the verdict without each kind of block evidence.
 fn diagnosed(spec: &Spec) -> (Verdict, Vec<String>, Vec<Verdict>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
@@ -553,7 +551,7 @@ fn diagnosed(spec: &Spec) -> (Verdict, Vec<String>, Vec<Verdict>) {
     (found.verdict, tags.collect(), without.to_vec())
 }
 
-/// Gives all blocks of these tags one layout: a pointer into nt between zeros.
+/// Gives all blocks of these tags the same layout: a pointer into nt between zeros.
 fn alike(spec: &mut Spec, tags: &[&[u8; 4]]) {
     let at = spec.modules[0].base.0 + 0x1230;
     let holds = tags.iter().map(|tag| synth::legacy::Holds {
@@ -565,7 +563,7 @@ fn alike(spec: &mut Spec, tags: &[&[u8; 4]]) {
 }
 
 #[test]
-fn the_judge_holds_against_built_machines() {
+fn the_judge_is_right_about_built_machines() {
     use synth::truth::Pool::{NonPaged, Paged};
     let eras = [&WIN7, &WIN81, &WIN10_1607, &WIN10_1809, &WIN10_2004, &WIN11];
     let mut normal = 0;
@@ -575,8 +573,8 @@ fn the_judge_holds_against_built_machines() {
         assert!(found.is_empty(), "{}: {found:?}", era.build);
         normal += usize::from(verdict == Verdict::Normal);
     }
-    // Caches and populations as of a busy machine, of which most was freed; names of files
-    // in many sizes and one layout.
+    // Caches and object counts as on a busy machine that freed most of them; file names in
+    // many sizes with the same layout.
     let mut busy = built(
         &WIN7,
         &[
@@ -595,7 +593,7 @@ fn the_judge_holds_against_built_machines() {
     let (verdict, found, _) = diagnosed(&busy);
     println!("busy    {:6} {} {found:?}", WIN7.build, verdict.word());
     assert_eq!(verdict, Verdict::Normal, "{found:?}");
-    // Era, blocks that are kept, whether the verdict must be "leak".
+    // Era, added blocks, and whether the tags were never freed.
     type Leak<'a> = (
         &'static Era,
         &'a [(&'a [u8; 4], synth::truth::Pool, u64, u64)],
@@ -639,7 +637,7 @@ fn the_judge_holds_against_built_machines() {
             verdict.word(),
             words.join(", ")
         );
-        // No one piece of what blocks add carries a finding.
+        // No finding depends on a single kind of block evidence.
         assert!(
             without.iter().all(|v| *v >= Verdict::Suspicious),
             "{words:?}"
@@ -654,11 +652,11 @@ fn the_judge_holds_against_built_machines() {
         "built: {normal} of 6 healthy normal; {first} of 7 leaks named first, {leak} called a leak"
     );
     assert_eq!((normal, first), (6, 7));
-    // Of the seventh most was freed: it is not as sure.
+    // One of the leaks has freed most of its blocks, so it need not be called a leak.
     assert!(leak >= 6);
 }
 
-/// The verdict over the whole table, and why.
+/// The overall verdict of a table, and its reason.
 fn verdict_of(known: &Known) -> (Verdict, String) {
     let (found, _) = judge(known, Cuts::default());
     let findings: Vec<Finding> = found
@@ -669,7 +667,7 @@ fn verdict_of(known: &Known) -> (Verdict, String) {
 }
 
 #[test]
-fn the_judge_holds_against_known_tables() {
+fn the_judge_is_right_about_known_tables() {
     let all = corpus();
     assert_eq!(all.len(), 63);
     let cuts = Cuts::default();
@@ -715,10 +713,10 @@ fn the_judge_holds_against_known_tables() {
     assert!(confirmed.first() >= 0.85, "{}", confirmed.line());
 }
 
-/// The cuts are chosen on four fifths of the groups and held against the fifth that was
-/// not seen, five times.
+/// Cross-validation in five folds: chooses the cuts on four fifths of the groups, and tests
+/// them on the other fifth.
 #[test]
-fn the_cuts_hold_on_cases_that_they_were_not_chosen_on() {
+fn cuts_chosen_on_other_cases_hold() {
     let all = corpus();
     let groups: BTreeSet<&str> = all.iter().map(|k| k.group.as_str()).collect();
     let fold_of: BTreeMap<&str, usize> = groups

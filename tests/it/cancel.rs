@@ -1,4 +1,4 @@
-//! What takes long ends soon after nobody wants it any more.
+//! Long operations end soon after they are cancelled.
 
 use std::sync::Arc;
 use std::thread;
@@ -8,7 +8,7 @@ use poolscope::engine::{Engine, Options};
 use poolscope::pool::index::Progress;
 
 #[test]
-fn a_walk_ends_in_the_middle_of_a_window() {
+fn a_walk_can_be_cancelled_in_the_middle_of_a_window() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.dmp");
     poolscope::synth::large(&path, 256 << 20).unwrap();
@@ -21,7 +21,7 @@ fn a_walk_ends_in_the_middle_of_a_window() {
     let whole = Instant::now();
     let index = engine.index(Arc::default()).unwrap();
     let window = whole.elapsed() / index.windows_all as u32;
-    // Into the middle of the second window, whatever this machine's speed.
+    // Cancel in the middle of the second window, independent of the machine's speed.
     let mut fastest = Duration::MAX;
     for _ in 0..5 {
         let progress = Arc::new(Progress::default());
@@ -46,7 +46,7 @@ fn a_walk_ends_in_the_middle_of_a_window() {
 }
 
 #[test]
-fn as_many_workers_are_started_as_were_asked_for() {
+fn the_requested_number_of_workers_is_started() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("it.dmp");
     let machine = crate::machines::small();
@@ -70,7 +70,7 @@ fn as_many_workers_are_started_as_were_asked_for() {
                 threads
             }
         );
-        // The answer does not hang on it.
+        // The answer does not depend on the number of threads.
         let index = engine.index(Arc::default()).unwrap();
         assert!(index.is_complete());
     }

@@ -16,7 +16,7 @@ fn desk(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// Status, answer and what was said.
+/// Status, stdout and stderr.
 fn check(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let rules = folder.join("rules.toml").to_string_lossy().into_owned();
     let mut all = vec!["check", "--rules", &rules];
@@ -33,7 +33,7 @@ fn check(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
 const LEAK: &str = "[[rule]]\nname = \"leak is small\"\ntag = \"Leak\"\npool = \"nonpaged\"\nmax_bytes = \"100 MB\"\n";
 
 #[test]
-fn a_dump_outside_the_rules_is_status_3_and_an_exception_is_0() {
+fn a_violated_rule_is_status_3_and_an_exception_is_0() {
     let folder = desk(&[("rules.toml", LEAK)]);
     let junit = folder.path().join("out.xml");
     let name = junit.to_string_lossy().into_owned();
@@ -110,7 +110,7 @@ fn drivers_pools_and_the_verdict_can_be_limited() {
 }
 
 #[test]
-fn evidence_passes_and_fails_as_its_dump_does() {
+fn evidence_gives_the_same_check_result_as_its_dump() {
     let rules = "[[rule]]\nmax_verdict = \"suspicious\"\n[[rule]]\ntag = \"Leak\"\nmax_verdict = \"normal\"\n\
         [[rule]]\ndriver = \"myfault\"\nmax_bytes = \"4 MB\"\n[[rule]]\ntag = \"Toke\"\nmax_verdict = \"normal\"\n";
     let folder = desk(&[("rules.toml", rules)]);
@@ -134,7 +134,7 @@ fn evidence_passes_and_fails_as_its_dump_does() {
 }
 
 #[test]
-fn mistakes_name_the_line_and_unreadable_dumps_do_not_end_the_others() {
+fn rule_errors_name_the_line_and_unreadable_dumps_do_not_stop_the_check() {
     let folder = desk(&[
         ("rules.toml", "[[rule]]\ntag = \"Leak\"\nmax_byte = 5\n"),
         ("noise.dmp", "\u{1}\u{2}\u{3}"),
@@ -174,7 +174,7 @@ fn mistakes_name_the_line_and_unreadable_dumps_do_not_end_the_others() {
 }
 
 #[test]
-fn growth_is_held_against_a_baseline() {
+fn growth_is_compared_with_a_baseline() {
     let table = |uptime: u64, bytes: u64| {
         format!(
             "# uptime_seconds: {uptime}\n# complete: yes\ntag,pool,allocs,frees,outstanding,bytes\nLeak,nonpaged,5,0,5,{bytes}\n"

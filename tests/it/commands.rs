@@ -1,12 +1,12 @@
-//! What is typed: WinDbg's and PoolMon's commands on the command line, and that all
-//! advice that is printed can be typed.
+//! WinDbg and PoolMon commands on the command line; and all commands that messages
+//! recommend can be typed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::demo::{answer, json, poolscope};
 
-/// What `run demo.dmp LINE` prints.
+/// The output of `run demo.dmp LINE`.
 fn run(line: &str) -> String {
     answer(&["run", "demo.dmp", line])
 }
@@ -19,7 +19,7 @@ fn refused(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn arguments_are_windbgs_on_the_command_line() {
+fn the_command_line_accepts_windbg_arguments() {
     assert_eq!(
         answer(&["poolused", "demo.dmp", "/t", "3", "2"]),
         answer(&["poolused", "demo.dmp", "2", "/t3"])
@@ -28,7 +28,7 @@ fn arguments_are_windbgs_on_the_command_line() {
         answer(&["vm", "demo.dmp", "0x1"]),
         answer(&["vm", "demo.dmp"])
     );
-    // Pool 0 has all of Leak, pool 1 none.
+    // Pool 0 has all blocks of Leak, pool 1 has none.
     let rows = |pool: &str| {
         let value = json(&["allocs", "demo.dmp", "Leak", pool]);
         let listed = value["allocations"].as_array().unwrap().len();
@@ -44,7 +44,7 @@ fn arguments_are_windbgs_on_the_command_line() {
     let modules = named["modules"].as_array().unwrap();
     assert_eq!(modules.len(), 1);
     assert_eq!(modules[0]["name"], "myfault");
-    // The block alone, as with WinDbg's flag 2.
+    // Only the block, as with WinDbg's flag 2.
     let first = json(&["allocs", "demo.dmp", "Proc"])["allocations"][0]["address"].clone();
     let first = first.as_str().unwrap().to_owned();
     let page = json(&["pool", "demo.dmp", &first]);
@@ -55,7 +55,7 @@ fn arguments_are_windbgs_on_the_command_line() {
 }
 
 #[test]
-fn windbgs_own_names_are_commands() {
+fn windbg_names_are_commands() {
     assert_eq!(
         answer(&["lm", "demo.dmp"]),
         answer(&["modules", "demo.dmp"])
@@ -148,7 +148,7 @@ fn the_smaller_commands_answer_from_the_dump() {
 }
 
 #[test]
-fn what_cannot_be_done_ends_with_what_to_do() {
+fn refusals_end_with_an_alternative() {
     for (arguments, code, part) in [
         (
             &["run", "demo.dmp", "!fltkd.filters"][..],
@@ -187,7 +187,7 @@ fn help_lists_every_command() {
 }
 
 #[test]
-fn the_users_tag_list_is_counted_and_an_empty_one_refused() {
+fn the_users_tag_list_is_counted_and_an_empty_one_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pooltag.txt");
     let text: Vec<u8> = "Leak - mine.sys - mine\r\nprose\r\n"
@@ -211,7 +211,7 @@ fn the_users_tag_list_is_counted_and_an_empty_one_refused() {
     assert!(error.contains("no entry found"), "{error}");
 }
 
-/// A placeholder's value, so that advice can be run.
+/// Replaces placeholders with values, so that a recommended command can be run.
 fn filled(advice: &str) -> String {
     let words = advice.split(' ').map(|word| match word {
         "ADDRESS" | "PROCESS" => "fffff880`044b63aa",
@@ -231,7 +231,7 @@ fn parses(advice: &str, place: &str) {
 }
 
 #[test]
-fn what_the_guidance_advises_can_be_typed() {
+fn commands_in_the_guidance_can_be_run() {
     let text = fs::read_to_string(root().join("assets/guidance.txt")).unwrap();
     let steps = text.lines().filter_map(|line| line.strip_prefix("next: "));
     let mut count = 0;
@@ -244,7 +244,7 @@ fn what_the_guidance_advises_can_be_typed() {
 }
 
 #[test]
-fn what_the_report_advises_can_be_typed() {
+fn commands_in_the_report_can_be_run() {
     let report = json(&["diagnose", "demo.dmp"]);
     let mut count = 0;
     let mut look = |value: &serde_json::Value| {
@@ -262,7 +262,7 @@ fn what_the_report_advises_can_be_typed() {
     assert!(count > 0, "{report}");
 }
 
-/// The addresses of a listing of instructions, and what stands there.
+/// The addresses and instructions of a listing.
 fn instructions(listing: &str) -> Vec<(String, String)> {
     let lines = listing.lines().filter_map(|line| line.split_once(' '));
     lines
@@ -272,7 +272,7 @@ fn instructions(listing: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_function_and_what_is_before_an_address_are_listed() {
+fn uf_and_ub_list_instructions() {
     let place = json(&["refs", "demo.dmp", "Leak"])["references"][0]["address"].clone();
     let place = place.as_str().unwrap().to_owned();
     let function = instructions(&run(&format!("uf {place}")));
@@ -281,7 +281,7 @@ fn a_function_and_what_is_before_an_address_are_listed() {
     let place = u64::from_str_radix(place.trim_start_matches("0x"), 16).unwrap();
     let inside = hex(&function[0].0)..=hex(&function.last().unwrap().0);
     assert!(inside.contains(&place), "{function:?}");
-    // Backwards from any of its instructions are those before it.
+    // Listing backwards from an instruction shows the instructions before it.
     for (i, (at, _)) in function.iter().enumerate().skip(2) {
         let before = instructions(&run(&format!("ub {at} L2")));
         assert_eq!(before, function[i - 2..i], "before {at}");
@@ -292,7 +292,7 @@ fn a_function_and_what_is_before_an_address_are_listed() {
 }
 
 #[test]
-fn the_headers_of_a_module_and_the_page_tables_of_an_address() {
+fn lmi_and_pte_show_headers_and_page_tables() {
     let headers = run("!lmi MYFAULT.sys");
     for text in ["Image Size", "Time Stamp", ".text", "code"] {
         assert!(headers.contains(text), "{text}: {headers}");
@@ -309,9 +309,9 @@ fn the_headers_of_a_module_and_the_page_tables_of_an_address() {
     assert!(error.contains("no such loaded module"), "{error}");
 }
 
-/// The command that each screen gives for the debugger does here what it does there.
+/// The WinDbg command that each screen shows has the same effect here.
 #[test]
-fn the_debuggers_command_of_every_screen_can_be_run() {
+fn the_windbg_command_of_every_screen_can_be_run() {
     let mut screens =
         crate::screens::Screens::open(&crate::demo::directory().join("demo.dmp")).unwrap();
     let mut run = Vec::new();
@@ -346,7 +346,7 @@ fn the_debuggers_command_of_every_screen_can_be_run() {
             continue;
         }
         let screen = screens.keys(&format!(":{command}\r"));
-        // The line above the keys.
+        // The line above the key hints.
         let told = screen.lines().rev().nth(1).unwrap_or_default();
         for wrong in [
             "unknown command",
@@ -362,9 +362,9 @@ fn the_debuggers_command_of_every_screen_can_be_run() {
     assert!(run.len() >= 8, "{run:?}");
 }
 
-/// Commands of WinDbg in the documents: what stands between backquotes and starts like one.
+/// WinDbg commands in the documents: text between backquotes that starts like a command.
 #[test]
-fn what_the_documents_show_can_be_typed() {
+fn commands_in_the_documents_can_be_run() {
     let mut count = 0;
     for path in documents() {
         let text = fs::read_to_string(&path).unwrap();

@@ -1,4 +1,4 @@
-//! What `info` says of each container: its type, what it holds and leaves out.
+//! What `info` reports about each container: its type, what it contains and what it lacks.
 
 use poolscope::synth::{Container, Machine, small};
 
@@ -58,7 +58,7 @@ fn written(machine: &Machine, container: Container, live: bool) -> String {
 }
 
 #[test]
-fn each_type_says_what_it_holds_and_leaves_out() {
+fn info_states_what_each_container_contains_and_lacks() {
     for live in [false, true] {
         let mut spec = small::spec();
         spec.options.live = live;

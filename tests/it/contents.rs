@@ -1,6 +1,5 @@
-//! Owners told by what blocks hold, and kernel objects told by who keeps them: machines
-
-//! whose troubles are known because they were made.
+//! Owners attributed from block contents, and kernel objects from what refers to them, on
+//! machines with a known cause.
 
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use poolscope::synth::{Container, Machine, ModuleSpec, Spec, small};
 
 const HOUR: u64 = 3600 * 10_000_000;
 const DRIVER: u64 = 0xffff_f880_0180_0000;
-/// Bytes of optional headers before those of the builder's objects, and of the header.
+/// The size of the optional headers of the builder's objects, and of the object header.
 const OBJECT: (u64, u64) = (0x20, 0x30);
 
 fn driver(file: &str, nth: u64) -> ModuleSpec {
@@ -37,7 +36,7 @@ fn driver(file: &str, nth: u64) -> ModuleSpec {
     }
 }
 
-/// The small machine with room for more, two drivers, and these blocks.
+/// The small machine with more memory, two drivers, and these blocks.
 fn machine(era: &'static Era, more: &[(&[u8; 4], Pool, u64, u64)]) -> Spec {
     let mut spec = small::of_era(era);
     let pages = 0x1_0000;
@@ -50,7 +49,7 @@ fn machine(era: &'static Era, more: &[(&[u8; 4], Pool, u64, u64)]) -> Spec {
     spec.modules.push(driver("amdacpbus2.sys", 0));
     spec.modules.push(driver("scanflt.sys", 1));
     spec.allocations = small::allocations(&spec);
-    // So little room that `!vm` warns of what is leaked.
+    // So little room that `!vm` warns about the leak.
     let leaked = more.iter().filter(|m| m.1 == Pool::NonPaged);
     let leaked: u64 = leaked.map(|(_, _, count, bytes)| count * bytes).sum();
     spec.vm.nonpaged_max = (leaked / 0x1000 * 11 / 10 + 0x180).max(0x600);
@@ -85,15 +84,15 @@ fn blocks<'a>(machine: &'a Machine, tag: &'a [u8; 4]) -> impl Iterator<Item = &'
     machine.truth.blocks.iter().filter(mine)
 }
 
-/// Where the object in a block of the builder's has its header.
+/// The object header in a block of the builder's objects.
 fn header(block: &Block) -> Va {
     block.body().add(OBJECT.0)
 }
 
 #[test]
-fn a_tag_in_no_image_is_told_by_where_its_blocks_point() {
+fn a_tag_in_no_image_is_attributed_by_its_block_pointers() {
     for era in [&WIN7, &WIN10_1809, &WIN10_2004, &WIN11] {
-        // A tag that no rule makes of any name.
+        // A tag that no rule derives from a name.
         let mut spec = machine(era, &[(b"Qx7z", Pool::NonPaged, 30_000, 0x1d0)]);
         spec.options.holds = vec![Holds {
             tag: *b"Qx7z",
@@ -115,7 +114,7 @@ fn a_tag_in_no_image_is_told_by_where_its_blocks_point() {
         let pointing = census.pointing("amdacpbus2").unwrap();
         assert_eq!(pointing.offset, 0xb0);
         assert!(
-            // The builder leaves some bodies blank: those behind a second header.
+            // The builder leaves some blocks blank: those with a second header.
             pointing.shares(&census).1 > 0.85,
             "{}",
             pointing.sentence(&census)
@@ -150,7 +149,7 @@ fn a_tag_in_no_image_is_told_by_where_its_blocks_point() {
 }
 
 #[test]
-fn blocks_of_a_tag_of_the_kernel_are_their_callers() {
+fn blocks_of_a_kernel_tag_belong_to_their_callers() {
     let mut spec = machine(&WIN7, &[(b"Se  ", Pool::NonPaged, 20_000, 0x160)]);
     spec.options.holds = vec![Holds {
         tag: *b"Se  ",
@@ -178,7 +177,7 @@ fn blocks_of_a_tag_of_the_kernel_are_their_callers() {
 }
 
 #[test]
-fn two_leaks_of_one_driver_are_two_families_under_one_tag() {
+fn two_leaks_under_one_tag_have_two_layouts() {
     let mut spec = machine(
         &WIN7,
         &[
@@ -233,7 +232,7 @@ fn two_leaks_of_one_driver_are_two_families_under_one_tag() {
 }
 
 #[test]
-fn pointers_into_many_modules_name_nobody() {
+fn pointers_to_many_modules_name_no_owner() {
     let mut spec = machine(&WIN7, &[(b"Mixd", Pool::NonPaged, 12_000, 0x1d0)]);
     let nt = spec.modules[0].base;
     spec.options.holds = vec![Holds {
@@ -253,10 +252,10 @@ fn pointers_into_many_modules_name_nobody() {
     assert!(finding.contents.iter().any(|s| s.starts_with("nt: ")));
 }
 
-/// Tokens that a filter refers to and never lets go: no handle leads to them, and its
-/// contexts point at them.
+/// A filter references tokens and never dereferences them: no handle refers to them, but
+/// its contexts point to them.
 #[test]
-fn tokens_that_a_filter_keeps_are_a_leak_of_references() {
+fn tokens_referenced_by_a_filter_are_a_reference_leak() {
     for era in [&WIN7, &WIN81, &WIN10_2004] {
         let spec = machine(
             era,
@@ -302,7 +301,7 @@ fn tokens_that_a_filter_keeps_are_a_leak_of_references() {
 }
 
 const PINNED_COUNT: u64 = 3_000;
-/// A filter's blocks, and what they keep.
+/// The blocks of a filter, and the blocks that they keep alive.
 const PINNED: [(&[u8; 4], Pool, u64); 7] = [
     (b"Zqsc", Pool::NonPaged, 0xa0),
     (b"Zqfc", Pool::NonPaged, 0x90),
@@ -313,8 +312,8 @@ const PINNED: [(&[u8; 4], Pool, u64); 7] = [
     (b"SeTd", Pool::Paged, 0x90),
 ];
 
-/// A machine on which the contexts of a filter keep a file system's blocks and file
-/// objects, and those keep tokens.
+/// A machine on which the contexts of a filter keep a file system's blocks and file objects
+/// alive, and those keep tokens alive.
 pub fn pinned(era: &'static Era) -> Machine {
     let more: Vec<_> = PINNED
         .iter()
@@ -358,7 +357,7 @@ pub fn pinned(era: &'static Era) -> Machine {
     machine
 }
 
-/// One finding, the filter first, whatever the tags are called.
+/// There is one finding with the filter first, whatever the names of the tags.
 #[test]
 fn a_filter_that_pins_files_and_tokens_is_one_finding() {
     for era in [&WIN7, &WIN10_2004] {
@@ -396,7 +395,8 @@ fn a_filter_that_pins_files_and_tokens_is_one_finding() {
         for other in &diagnosis.findings[1..] {
             assert!(!chain.holds(other.tag()), "{} is in the chain", other.tag());
         }
-        // Whoever heads it is the first suspect for what it keeps; the allocator stays.
+        // The head of the chain is the first suspect for all that it keeps alive; the
+        // allocator stays the same.
         let kept = engine.attribution(tag("Toke"), Some(&index));
         assert_eq!(kept.owners.best().unwrap().module, "scanflt");
         assert_ne!(kept.allocator(), Some("scanflt"));
@@ -422,7 +422,7 @@ mod win7 {
     pub const NEXT_HANDLE: u64 = 0x5c;
 }
 
-/// A table of two levels: a page of pointers, and pages of entries.
+/// A handle table with two levels: a page of pointers, and pages of entries.
 fn handle_table(machine: &mut Machine, process: Va, objects: &[Va]) {
     let pages: Vec<Va> = machine
         .truth
@@ -451,7 +451,7 @@ fn handle_table(machine: &mut Machine, process: Va, objects: &[Va]) {
 }
 
 #[test]
-fn a_process_that_closes_no_handle_is_named_with_its_share() {
+fn a_process_with_a_handle_leak_is_named_with_its_share() {
     let spec = machine(
         &WIN7,
         &[
@@ -481,7 +481,7 @@ fn a_process_that_closes_no_handle_is_named_with_its_share() {
 }
 
 #[test]
-fn a_table_that_points_at_itself_or_claims_the_world_ends() {
+fn reading_a_looping_or_oversized_handle_table_ends() {
     let spec = machine(&WIN7, &[(b"HndT", Pool::Paged, 4, 0x1000)]);
     let mut machine = Machine::build(&spec).unwrap();
     let pages: Vec<Va> = machine
@@ -507,7 +507,7 @@ fn a_table_that_points_at_itself_or_claims_the_world_ends() {
 }
 
 #[test]
-fn files_are_counted_by_path_and_what_is_no_name_names_nothing() {
+fn files_are_counted_by_path_and_invalid_names_are_ignored() {
     /// `FILE_OBJECT.FileName` on all builds (public symbols).
     const FILE_NAME: u64 = 0x58;
     const PATH: &str = "\\Windows\\Temp\\spool\u{e9}.log";
@@ -544,7 +544,7 @@ fn files_are_counted_by_path_and_what_is_no_name_names_nothing() {
 }
 
 #[test]
-fn ended_processes_that_are_still_there_are_counted_by_image() {
+fn terminated_processes_are_counted_by_image() {
     let mut machine = Machine::build(&machine(&WIN7, &[])).unwrap();
     let processes: Vec<Va> = blocks(&machine, b"Proc").map(header).collect();
     let ended = &processes[1..];
@@ -561,7 +561,7 @@ fn ended_processes_that_are_still_there_are_counted_by_image() {
 }
 
 #[test]
-fn a_healthy_machine_has_none_of_this() {
+fn a_healthy_machine_has_no_leak_evidence() {
     for era in [&WIN7, &WIN10_2004] {
         let machine = crate::machines::of_era(era);
         let (_folder, engine, index) = open(machine);

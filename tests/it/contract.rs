@@ -1,4 +1,5 @@
-//! What scripts rely on: streams, exit statuses, arguments, the shape of the JSON.
+//! The interface that scripts rely on: streams, exit statuses, arguments, and the structure
+//! of the JSON.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -29,7 +30,7 @@ fn every_answer_names_schema_dump_and_warnings() {
 }
 
 #[test]
-fn options_may_stand_anywhere() {
+fn options_are_accepted_at_any_position() {
     let plain = answer(&["poolused", "demo.dmp", "/t5", "2"]);
     let quiet = ["--no-network", "--quiet", "--no-cache", "--threads", "1"];
     let mut last = vec!["poolused", "demo.dmp", "/t5", "2"];
@@ -63,7 +64,7 @@ fn an_allocation_list_adds_up_to_its_summary_and_the_tracker() {
 }
 
 #[test]
-fn wrong_usage_is_status_2_and_what_is_not_there_status_1() {
+fn usage_errors_are_status_2_and_missing_data_is_status_1() {
     for (arguments, status, word) in [
         (&["poolused", "demo.dmp", "6"][..], 2, "exclude"),
         (&["allocs", "demo.dmp", "Leaks"], 2, "four characters"),
@@ -98,14 +99,14 @@ fn wrong_usage_is_status_2_and_what_is_not_there_status_1() {
 }
 
 #[test]
-fn without_a_terminal_the_screen_says_what_to_ask_instead() {
+fn without_a_terminal_the_error_names_a_text_command() {
     let output = poolscope(&["demo.dmp"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("poolused"));
 }
 
 #[test]
-fn a_closed_pipe_ends_it_silently() {
+fn a_closed_pipe_ends_the_program_silently() {
     let mut child = Command::new(assert_cmd::cargo::cargo_bin("poolscope"))
         .current_dir(directory())
         .env("XDG_CACHE_HOME", directory())
@@ -130,7 +131,7 @@ fn a_closed_pipe_ends_it_silently() {
 }
 
 #[test]
-fn the_users_pooltag_overlays_the_built_in_table() {
+fn the_users_pooltag_overrides_the_built_in_table() {
     let file = directory().join("overlay.txt");
     std::fs::write(
         &file,
@@ -153,7 +154,7 @@ fn the_users_pooltag_overlays_the_built_in_table() {
 }
 
 #[test]
-fn a_diagnosis_has_the_fields_that_others_read() {
+fn a_diagnosis_has_the_documented_fields() {
     let value = json(&["diagnose", "demo.dmp"]);
     assert_eq!(value["verdict"], "leak");
     let findings = value["findings"].as_array().unwrap();
@@ -169,9 +170,9 @@ fn a_diagnosis_has_the_fields_that_others_read() {
     assert!(!finding["advice"].as_str().unwrap().is_empty());
 }
 
-/// Whoever owns what: the sum is what the kernel counts.
+/// Over all drivers, the sum is what the kernel counts.
 #[test]
-fn drivers_add_up_to_the_trackers() {
+fn the_sum_over_drivers_equals_the_trackers() {
     let drivers = json(&["drivers", "demo.dmp"]);
     let used = json(&["poolused", "demo.dmp"]);
     for (ours, pool) in [("nonpaged_bytes", "nonpaged"), ("paged_bytes", "paged")] {

@@ -1,4 +1,5 @@
-//! Whatever is in a dump, every question gets an answer or an error: no panic, no hang.
+//! Random damage anywhere in a dump: every question gets an answer or an error, without a
+//! panic or a hang.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -10,8 +11,8 @@ use poolscope::pool::{Tag, TagPattern};
 use poolscope::synth::{Container, era, small};
 use proptest::prelude::*;
 
-/// A machine with chains of blocks, one with segment heaps, one whose kernel nobody
-/// knows, so that its variables are searched for, and one of Server 2003.
+/// A machine with block chains, one with segment heaps, one with an unknown kernel (its
+/// variables are found by a search), and one of Server 2003.
 fn originals() -> &'static [Vec<u8>; 4] {
     static ORIGINALS: OnceLock<[Vec<u8>; 4]> = OnceLock::new();
     ORIGINALS.get_or_init(|| {
@@ -33,16 +34,16 @@ fn originals() -> &'static [Vec<u8>; 4] {
     })
 }
 
-/// What is done to one place of the file.
+/// Damage to one place in the file.
 #[derive(Clone, Copy, Debug)]
 enum Damage {
     /// A byte.
     Byte(u8),
-    /// An aligned qword: zeros, ones, a kernel address, the word's own place.
+    /// An aligned qword: zeros, ones, a kernel address, or its own address.
     Word(u64),
-    /// A page of one byte.
+    /// A page filled with one byte.
     Page(u8),
-    /// Another page of the file over this one.
+    /// A page overwritten with another page of the file.
     Copy(prop::sample::Index),
 }
 
@@ -80,13 +81,13 @@ fn apply(bytes: &mut [u8], at: prop::sample::Index, damage: Damage) {
     }
 }
 
-/// Asks everything.
+/// Asks every question.
 fn ask(path: &std::path::Path) {
     let Ok(engine) = Engine::open(path, &Options::default()) else {
         return;
     };
     let index = engine.index(Default::default()).unwrap();
-    // A walk that panicked costs a window and is said: here it is a failure.
+    // A walk that panics normally costs only a window and leaves a note; here it is a failure.
     let lost = index
         .notes
         .iter()
@@ -109,7 +110,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_damaged_dump_is_answered_for(
+    fn every_question_about_a_damaged_dump_is_answered(
         which in 0usize..4,
         damages in proptest::collection::vec((any::<prop::sample::Index>(), damage()), 1..200),
     ) {
@@ -117,7 +118,7 @@ proptest! {
         for (at, damage) in damages {
             apply(&mut bytes, at, damage);
         }
-        // The header is damaged by other tests; here what it leads to is.
+        // Other tests damage the header; this one damages what it leads to.
         bytes[..0x2000].copy_from_slice(&originals()[which][..0x2000]);
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), &bytes).unwrap();
@@ -127,7 +128,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_header_is_answered_for(
+    fn every_question_with_a_damaged_header_is_answered(
         damages in proptest::collection::vec((0usize..0x3000, any::<u8>()), 1..64),
         cut in proptest::option::of(0usize..0x8000),
     ) {

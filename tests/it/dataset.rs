@@ -1,5 +1,5 @@
-//! Datasets that go wrong: of a later version, cut, half gone, written twice at once, on a
-//! full disk. Each costs what it must and is told.
+//! Failures of datasets: a later version, truncated or missing files, two writers at once,
+//! a full disk. Each costs only the rows it must, and is reported.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::demo::poolscope;
 
-/// Dumps of so many machines in a folder.
+/// Dumps of some machines in a folder.
 fn dumps(folder: &Path, count: u64) -> Vec<PathBuf> {
     let one = |nth: u64| {
         let mut spec = small::of_era(&era::WIN7);
@@ -89,7 +89,7 @@ fn a_dataset_of_a_later_version_is_neither_read_nor_added_to() {
 }
 
 #[test]
-fn a_damaged_file_costs_its_own_dump_and_is_named() {
+fn a_damaged_file_is_named_and_costs_only_its_dump() {
     let folder = tempfile::tempdir().unwrap();
     let set = folder.path().join("set");
     let dumps = dumps(folder.path(), 4);
@@ -119,10 +119,10 @@ fn a_damaged_file_costs_its_own_dump_and_is_named() {
         let line = said.lines().find(|l| l.contains(&name)).unwrap_or_default();
         assert!(line.contains(word), "{word}: {said}");
     }
-    // Exported again, all of them are whole.
+    // A second export makes them complete.
     assert_eq!(export(&dumps, &set).0, Some(0));
     assert_eq!(fleet(&set).0.unwrap()["dumps"], 4);
-    // What else is in the folder and is no dump is named, once each.
+    // Other files in the folder are named, once each.
     let mixed = folder.path().join("mixed");
     fs::create_dir(&mixed).unwrap();
     fs::rename(&set, mixed.join("set")).unwrap();
@@ -139,7 +139,7 @@ fn a_damaged_file_costs_its_own_dump_and_is_named() {
 }
 
 #[test]
-fn writers_at_the_same_time_leave_whole_files() {
+fn parallel_writers_leave_complete_files() {
     let folder = tempfile::tempdir().unwrap();
     let (alone, together) = (folder.path().join("alone"), folder.path().join("together"));
     let dumps = dumps(folder.path(), 6);
@@ -166,10 +166,10 @@ fn writers_at_the_same_time_leave_whole_files() {
 }
 
 #[test]
-fn ages_are_those_of_contents() {
+fn the_ages_in_a_dataset_equal_those_of_contents() {
     let folder = tempfile::tempdir().unwrap();
     let set = folder.path().join("set");
-    // Blocks of a tag that leaks, each with the time when it was made.
+    // Blocks of a leaking tag, each with its allocation time.
     let mut spec = small::of_era(&era::WIN7);
     spec.runs.last_mut().unwrap().1 += 0x900;
     spec.vm.physical_memory += 0x900;
@@ -232,12 +232,12 @@ fn ages_are_those_of_contents() {
 
 #[cfg(unix)]
 #[test]
-fn a_full_disk_leaves_no_half_of_a_file() {
+fn a_full_disk_leaves_no_partial_file() {
     let folder = tempfile::tempdir().unwrap();
     let set = folder.path().join("set");
     let dumps = dumps(folder.path(), 3);
     let program = assert_cmd::cargo::cargo_bin("poolscope");
-    // A file that outgrows the limit fails as on a full disk.
+    // A file that exceeds the size limit fails as on a full disk.
     let line = format!(
         "ulimit -f 4; exec {} export --quiet --no-cache {}/*.dmp --out {}",
         program.display(),
@@ -256,7 +256,7 @@ fn a_full_disk_leaves_no_half_of_a_file() {
     );
     assert_eq!(said.lines().count(), 1, "{said}");
     assert_eq!(files(&set), Vec::<PathBuf>::new());
-    // With room again it goes on.
+    // With enough room, the export works again.
     assert_eq!(export(&dumps, &set).0, Some(0));
     assert!(
         files(&set)

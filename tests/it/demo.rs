@@ -1,4 +1,4 @@
-//! The sample dump, written once per build of the tests, and the program run on it.
+//! The sample dump, written once per build of the tests, and the program that runs on it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use assert_cmd::Command;
 use fs4::FileExt;
 
-/// The directory that holds `demo.dmp`; programs run in it, so that no output depends on
-/// where this is. Processes of one build of the tests share it (nextest runs each test in
-/// its own); the first one to come writes the dump.
+/// The directory with `demo.dmp`. Programs run in it, so that no output depends on its
+/// path. All test processes of one build share it (nextest runs each test in its own
+/// process); the first one writes the dump.
 pub fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {
@@ -20,7 +20,7 @@ pub fn directory() -> &'static Path {
         let guard = File::create(all.join("lock")).unwrap();
         FileExt::lock(&guard).unwrap();
         if !own.join("demo.dmp").exists() {
-            // Dumps and indexes of other builds.
+            // Remove dumps and indexes of other builds.
             for old in fs::read_dir(&all).unwrap().flatten() {
                 let _ = fs::remove_dir_all(old.path());
             }
@@ -33,7 +33,7 @@ pub fn directory() -> &'static Path {
     })
 }
 
-/// A name for this build of the tests.
+/// An identifier of this build of the tests.
 fn build() -> String {
     let program = fs::metadata(std::env::current_exe().unwrap()).unwrap();
     let age = program.modified().unwrap();
@@ -41,8 +41,8 @@ fn build() -> String {
     format!("{}-{:x}", program.len(), age.as_nanos())
 }
 
-/// The dump as a file of its own in a directory, which may be renamed or removed there. Its
-/// content is shared: a test that changes it copies it. For the tests of screens.
+/// A link to the dump in another directory, which a test may rename or remove there. The
+/// content is shared: a test that changes it must copy it first. For the screen tests.
 #[cfg(unix)]
 pub fn link(directory: &Path) -> PathBuf {
     let (from, to) = (
@@ -55,7 +55,7 @@ pub fn link(directory: &Path) -> PathBuf {
     to
 }
 
-/// The program, with an environment that no machine's settings reach.
+/// The program, in an environment without the machine's settings.
 pub fn poolscope(arguments: &[&str]) -> Command {
     let mut command = Command::cargo_bin("poolscope").unwrap();
     command
@@ -69,7 +69,7 @@ pub fn poolscope(arguments: &[&str]) -> Command {
     command
 }
 
-/// What it writes to stdout when all goes well.
+/// The stdout of a successful run.
 pub fn answer(arguments: &[&str]) -> String {
     let output = poolscope(arguments).output().unwrap();
     assert!(
@@ -80,7 +80,7 @@ pub fn answer(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The same as JSON.
+/// The same, parsed as JSON.
 pub fn json(arguments: &[&str]) -> serde_json::Value {
     let mut all = arguments.to_vec();
     all.extend(["--format", "json"]);

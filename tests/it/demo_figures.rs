@@ -1,4 +1,4 @@
-//! The demo, opened by the engine, shows every figure of Microsoft's article.
+//! The sample dump, opened by the engine, has every figure of Microsoft's article.
 
 use std::sync::{Arc, OnceLock};
 
@@ -27,7 +27,7 @@ fn demo() -> &'static Demo {
         let truth = demo::write(&path).unwrap();
         let engine = Engine::open(&path, &Options::default()).unwrap();
         let index = engine.index(Arc::new(Progress::default())).unwrap();
-        // The mapping keeps the file's contents where an open file can be unlinked.
+        // Where an open file can be unlinked, the mapping keeps its contents.
         let disk_bytes = disk_bytes(&path);
         #[cfg(windows)]
         std::mem::forget(folder);
@@ -56,7 +56,7 @@ fn tag(bytes: &[u8; 4]) -> Tag {
 }
 
 #[test]
-fn the_vm_summary_is_the_articles() {
+fn the_vm_summary_has_the_published_figures() {
     let vm = demo().engine.vm();
     let pages = |lines: &[&Line]| -> Vec<Option<u64>> { lines.iter().map(|l| l.pages).collect() };
     let got = pages(&[
@@ -105,7 +105,7 @@ fn the_vm_summary_is_the_articles() {
 }
 
 #[test]
-fn the_five_largest_tags_are_the_articles() {
+fn the_five_largest_tags_are_the_published_ones() {
     let trackers = demo().engine.trackers();
     let mut rows = trackers.rows.clone();
     rows.sort_by_key(|r| std::cmp::Reverse(r.nonpaged.bytes));
@@ -149,7 +149,7 @@ fn every_tag_reconciles_with_the_blocks_found() {
 }
 
 #[test]
-fn every_block_is_found_where_it_was_laid() {
+fn every_block_is_found_at_its_address() {
     let Demo { truth, index, .. } = demo();
     let all = TagPattern::parse("*").unwrap();
     let mut got: Vec<_> = index
@@ -174,7 +174,7 @@ fn every_block_is_found_where_it_was_laid() {
 }
 
 #[test]
-fn pages_fit_the_counters() {
+fn pages_agree_with_the_counters() {
     let Demo { truth, index, .. } = demo();
     assert_eq!(truth.nonpaged_pages.all(), 155_371);
     assert_eq!(truth.paged_pages.all(), 32_392);
@@ -184,7 +184,7 @@ fn pages_fit_the_counters() {
 }
 
 #[test]
-fn leak_is_named_in_two_places_with_the_articles_bytes() {
+fn leak_is_referenced_twice_with_the_published_bytes() {
     let refs = demo().engine.references(tag(b"Leak"));
     let found: Vec<_> = refs
         .found
@@ -204,7 +204,7 @@ fn leak_is_named_in_two_places_with_the_articles_bytes() {
 }
 
 #[test]
-fn the_articles_driver_is_certain_to_allocate_with_the_tag() {
+fn the_published_driver_certainly_allocates_with_the_tag() {
     let refs = demo().engine.references(tag(b"Leak"));
     let told: Vec<_> = refs.found.iter().map(|r| &r.verdict).collect();
     let pools = ["PagedPool", "NonPagedPool"];
@@ -226,7 +226,7 @@ fn the_articles_driver_is_certain_to_allocate_with_the_tag() {
 }
 
 #[test]
-fn what_nt_allocates_for_others_is_said_to_be() {
+fn allocations_by_nt_for_callers_are_reported_as_such() {
     let refs = demo().engine.references(tag(b"Irp "));
     let first = refs.modules.first().unwrap();
     assert_eq!(first.module_name, "nt");
@@ -236,7 +236,7 @@ fn what_nt_allocates_for_others_is_said_to_be() {
 }
 
 #[test]
-fn other_images_with_the_same_bytes_are_behind() {
+fn other_images_with_the_same_bytes_rank_lower() {
     let standings = |t: &[u8; 4]| -> Vec<_> {
         let refs = demo().engine.references(tag(t));
         let of = |m: &ModuleRank| (m.module_name.clone(), m.standing);
@@ -260,7 +260,7 @@ fn other_images_with_the_same_bytes_are_behind() {
 }
 
 #[test]
-fn references_to_every_tag_are_those_in_the_images() {
+fn references_to_every_tag_equal_those_in_the_images() {
     let Demo { truth, engine, .. } = demo();
     engine.all_references(&|| true).unwrap();
     for bytes in truth.tags.keys() {
@@ -296,6 +296,6 @@ fn the_kernel_and_its_modules_are_found() {
 }
 
 #[test]
-fn the_file_takes_little_room() {
+fn the_sample_file_is_small_on_disk() {
     assert!(demo().disk_bytes < 150 << 20, "{}", demo().disk_bytes);
 }

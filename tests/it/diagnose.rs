@@ -1,4 +1,4 @@
-//! The verdict on machines whose troubles are known because they were made.
+//! The verdict on machines with a known cause.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ fn diagnose(spec: &Spec) -> Diagnosis {
     engine.diagnose(&index)
 }
 
-/// The small machine with room for more, and with these blocks in its pools.
+/// The small machine with more memory, and these blocks in its pools.
 fn machine(era: &'static Era, more: &[(&[u8; 4], Pool, u64, u64)]) -> Spec {
     let mut spec = small::of_era(era);
     let pages = 0x1_0000;
@@ -57,7 +57,7 @@ fn of<'a>(diagnosis: &'a Diagnosis, tag: &str) -> Option<&'a Finding> {
 }
 
 #[test]
-fn healthy_machines_of_every_windows_are_called_healthy() {
+fn healthy_machines_of_every_windows_version_have_no_findings() {
     for era in [
         &WIN7,
         &WIN81,
@@ -84,9 +84,9 @@ fn healthy_machines_of_every_windows_are_called_healthy() {
     }
 }
 
-/// Many files cached: the largest tags hold most of paged pool, and have grown together.
+/// A large file cache: the largest tags hold most of paged pool, and have grown together.
 #[test]
-fn a_file_server_that_caches_much_is_healthy() {
+fn a_file_server_with_a_large_cache_is_healthy() {
     let spec = machine(
         &WIN7,
         &[
@@ -103,8 +103,8 @@ fn a_file_server_that_caches_much_is_healthy() {
         "{:#?}",
         diagnosis.findings
     );
-    // A normal machine gets an answer, too: both pools against their limits, the largest
-    // tags of each with what they are, and the nearest thing to a leak.
+    // A normal machine gets an answer too: both pools relative to their limits, the largest
+    // tags of each pool with descriptions, and the tag that is most like a leak.
     for (state, top) in diagnosis.pressure.iter().zip(&diagnosis.top) {
         assert!(state.unwrap().sentence().contains("of"), "{state:?}");
         assert_eq!(top.len(), 5);
@@ -126,7 +126,7 @@ fn a_file_server_that_caches_much_is_healthy() {
     assert!(against, "{}", nearest.sentence);
 }
 
-/// One place in a driver allocates blocks of one layout, whatever their sizes.
+/// A single call site allocates blocks with one layout in several sizes.
 #[test]
 fn blocks_of_one_layout_in_many_sizes_are_evidence() {
     let sizes = |tag: &'static [u8; 4]| {
@@ -145,7 +145,7 @@ fn blocks_of_one_layout_in_many_sizes_are_evidence() {
         .collect();
     for (tag, body) in blocks {
         let memory = &mut built.memory;
-        // A list entry, a pointer into nt, a number: always so, or each of ten ways.
+        // A list entry, a pointer into nt, a number: always the same layout, or one of ten.
         let nth = match &tag {
             b"Qa1l" => 0,
             b"Qb2m" => {
@@ -217,7 +217,7 @@ fn tags_that_leak_together_are_shown_together() {
 }
 
 #[test]
-fn two_leaks_of_one_driver_are_two_sizes_under_one_tag() {
+fn two_leaks_under_one_tag_have_two_sizes() {
     let spec = machine(
         &WIN7,
         &[
@@ -243,7 +243,7 @@ fn two_leaks_of_one_driver_are_two_sizes_under_one_tag() {
 }
 
 #[test]
-fn without_accounts_nothing_is_made_up() {
+fn without_trackers_nothing_is_invented() {
     let mut spec = small::spec();
     spec.options.unknown_kernel = true;
     let folder = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::demo::{answer, directory, poolscope};
 use crate::machines;
 
-/// A folder with the sample dump and a file of each text.
+/// A folder with the sample dump and a file with each text.
 fn desk(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -25,7 +25,7 @@ fn path(folder: &TempDir, name: &str) -> String {
     folder.path().join(name).to_string_lossy().into_owned()
 }
 
-/// Status, answer and what was said.
+/// Status, stdout and stderr.
 fn run(arguments: &[&str]) -> (i32, String, String) {
     let output = poolscope(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -53,7 +53,7 @@ fn change<'a>(value: &'a Value, tag: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no {tag}"))
 }
 
-/// The sample dump, written at another time (100 ns) after the same or another boot.
+/// The sample dump, written at a later time (in 100 ns) after the same or another boot.
 fn dump(folder: &TempDir, name: &str, later: u64, uptime: u64) -> String {
     const TIME: usize = 0xfa8;
     const UPTIME: usize = 0x1030;
@@ -74,7 +74,7 @@ fn dump(folder: &TempDir, name: &str, later: u64, uptime: u64) -> String {
 const HOUR: u64 = 36_000_000_000;
 
 #[test]
-fn dumps_of_one_boot_are_told_from_others() {
+fn dumps_of_the_same_boot_are_recognised() {
     let folder = desk(&[]);
     let first = dump(&folder, "a.dmp", 0, 0);
     let later = dump(&folder, "b.dmp", HOUR, HOUR);
@@ -138,7 +138,7 @@ fn the_boot_number_distinguishes_boots_where_clocks_do_not() {
 }
 
 #[test]
-fn a_dump_and_its_own_listings_agree() {
+fn a_dump_agrees_with_its_own_listings() {
     let text = answer(&["poolused", "demo.dmp", "1"]);
     let csv = answer(&["poolused", "demo.dmp", "--format", "csv"]);
     let folder = desk(&[("used.txt", &text), ("used.csv", &csv)]);
@@ -213,7 +213,7 @@ fn poolmon_snapshots_give_a_series() {
 }
 
 #[test]
-fn what_a_screen_lacks_is_neither_new_nor_gone() {
+fn tags_missing_from_a_screen_are_neither_new_nor_gone() {
     let head = " System pool information\n";
     let one = format!(
         "{head}{}",
@@ -241,7 +241,7 @@ fn what_a_screen_lacks_is_neither_new_nor_gone() {
 }
 
 #[test]
-fn counters_that_fall_are_a_boot_and_performance_logs_have_no_tags() {
+fn falling_counters_mean_a_reboot_and_performance_logs_have_no_tags() {
     let rows = |n: u64| -> String {
         (0..8)
             .map(|t| format!(" Tag{t} Nonp {n} 0 {n} {} 64\n", n * 64))
@@ -266,7 +266,7 @@ fn counters_that_fall_are_a_boot_and_performance_logs_have_no_tags() {
 }
 
 #[test]
-fn what_is_no_log_is_status_1_with_a_reason() {
+fn files_that_are_not_logs_are_status_1_with_a_reason() {
     let prose = "Dear all,\nthe Paged pool is large, and the tag is Leak.\n";
     let folder = desk(&[
         ("empty.log", ""),
@@ -297,7 +297,7 @@ fn what_is_no_log_is_status_1_with_a_reason() {
 }
 
 #[test]
-fn poolused_reads_tables() {
+fn poolused_reads_tag_tables() {
     let table = "# complete: top 2 only\ntag,pool,allocs,frees,outstanding,bytes\n\"CM  \",paged,1283,1002,281,1377312\nLeak,nonpaged,,,601,615424000\n";
     let folder = desk(&[("t.csv", table)]);
     let (status, out, said) = run(&["poolused", &path(&folder, "t.csv"), "2", "--format", "json"]);
@@ -315,7 +315,7 @@ fn poolused_reads_tables() {
 }
 
 #[test]
-fn the_text_names_both_ends_and_what_is_not_listed() {
+fn the_text_names_both_ends_and_unlisted_tags() {
     let one = snapshot(" Leak Nonp  10 0 10 10240 1024\n Io   Nonp 9 5 4 256 64\n");
     let two = snapshot(" Leak Nonp  20 0 20 20480 1024\n Io   Nonp 9 5 4 256 64\n");
     let folder = desk(&[("one.log", &one), ("two.log", &two)]);

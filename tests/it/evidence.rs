@@ -1,4 +1,4 @@
-//! Evidence files and datasets: the same answers as the dump's, whatever opens them.
+//! Evidence files and datasets give the same answers as the dump, in every command.
 
 use std::fs;
 use std::io::Cursor;
@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::demo::{answer, directory, json, poolscope};
 use crate::screens::Screens;
 
-/// The evidence of the sample.
+/// The evidence file of the sample.
 fn sample() -> &'static str {
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -35,7 +35,7 @@ fn sample() -> &'static str {
     "demo.evidence"
 }
 
-/// A small machine's dump in a folder.
+/// The dump of a small machine, in a folder.
 fn dump(folder: &Path, name: &str, era: &'static era::Era) -> PathBuf {
     let path = folder.join(name);
     let machine = Synth::build(&small::of_era(era)).unwrap();
@@ -43,7 +43,7 @@ fn dump(folder: &Path, name: &str, era: &'static era::Era) -> PathBuf {
     path
 }
 
-/// A small machine's evidence, in memory.
+/// The evidence of a small machine, in memory.
 fn bytes_of_evidence(choices: &Choices) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = dump(folder.path(), "secretname.dmp", &era::WIN7);
@@ -55,9 +55,9 @@ fn bytes_of_evidence(choices: &Choices) -> Vec<u8> {
 }
 
 #[test]
-fn every_command_answers_from_evidence_as_from_the_dump() {
+fn every_command_answers_the_same_from_evidence_and_dump() {
     let evidence = sample();
-    // Keeps the index, so that `refs` knows the blocks' contents, as evidence does.
+    // Caches the index, so that `refs` knows the block contents, as the evidence file does.
     answer(&["diagnose", "demo.dmp"]);
     let size = fs::metadata(directory().join(evidence)).unwrap().len();
     assert!(size < 10 << 20, "{size} bytes");
@@ -84,7 +84,7 @@ fn every_command_answers_from_evidence_as_from_the_dump() {
             assert_eq!(asked("demo.dmp"), asked(evidence), "{command:?} {format}");
         }
     }
-    // Tags of which nothing is kept, because there is nothing.
+    // Tags without stored answers, because there is nothing to store.
     for (verb, tag) in [("contents", "zzzz"), ("stacks", "Leak"), ("stacks", "zzzz")] {
         let asked = |file| json(&[verb, file, tag]);
         assert_eq!(asked("demo.dmp"), asked(evidence), "{verb} {tag}");
@@ -92,7 +92,7 @@ fn every_command_answers_from_evidence_as_from_the_dump() {
 }
 
 #[test]
-fn what_is_not_inside_is_said() {
+fn data_missing_from_evidence_is_reported() {
     let evidence = sample();
     let info = answer(&["info", evidence]);
     for part in [
@@ -104,7 +104,7 @@ fn what_is_not_inside_is_said() {
         assert!(info.contains(part), "{part}: {info}");
     }
     assert_eq!(json(&["info", evidence])["evidence"]["contents"], true);
-    // A tag with few blocks, of whose contents nothing is kept.
+    // A tag with few blocks, whose contents are not stored.
     let used = json(&["poolused", evidence]);
     let used = used["tags"].as_array().unwrap().iter();
     let bytes = |t: &Value| {
@@ -137,28 +137,28 @@ fn what_is_not_inside_is_said() {
 }
 
 #[test]
-fn the_screens_show_evidence_as_they_show_the_dump() {
+fn the_screens_are_the_same_for_evidence_and_dump() {
     sample();
     let mut dump = Screens::open(&directory().join("demo.dmp")).unwrap();
     let mut evidence = Screens::open(&directory().join("demo.evidence")).unwrap();
-    // How long the walk took is said last.
+    // The duration of the walk is shown last.
     let rows = |screen: String| {
         let rows = screen.lines().filter(|row| !row.starts_with("Pool walked"));
         rows.map(str::to_owned).collect::<Vec<_>>()
     };
-    // The owners of all tags come last.
+    // The owners of all tags arrive last.
     for screens in [&mut dump, &mut evidence] {
         screens.wait_for("netvsc60 (certa");
     }
     assert_eq!(rows(dump.screen()), rows(evidence.screen()));
-    // The summary of the machine, the modules.
+    // The summary of the machine, and the modules.
     for keys in ["v", "m"] {
         assert_eq!(rows(dump.keys(keys)), rows(evidence.keys(keys)), "{keys}");
     }
 }
 
 #[test]
-fn evidence_of_evidence_is_the_same_evidence() {
+fn evidence_made_from_evidence_is_the_same() {
     let evidence = sample();
     answer(&[
         "evidence",
@@ -175,7 +175,7 @@ fn evidence_of_evidence_is_the_same_evidence() {
     }
     let listed = |file: &str| json(&["info", file])["evidence"]["blocks_listed"].clone();
     assert_eq!(listed(evidence), listed("again.evidence"));
-    // Counted over all blocks, of which the file lists some.
+    // The counts are for all blocks, although the file lists only some of them.
     let table = |file: &str| {
         let mut file = Stored::open(&directory().join(file)).unwrap();
         file.table(&OCCUPANCY).unwrap().unwrap()
@@ -205,11 +205,11 @@ fn no_name_is_left_in_redacted_evidence() {
         redact: false,
         ..choices
     };
-    // The test would see them.
+    // Proves that the test can find them.
     assert!(found(&plain).len() >= 2, "{:?}", found(&plain));
 }
 
-/// Asks all that is kept; nothing may panic.
+/// Asks for everything in the file; nothing may panic.
 fn ask(file: Stored) -> Result<(), String> {
     let opened = Evidence::of(file, Path::new("it.evidence"), &Options::default());
     let machine = opened.map_err(|e| e.to_string())?;
@@ -237,7 +237,7 @@ fn ask(file: Stored) -> Result<(), String> {
 }
 
 #[test]
-fn damaged_evidence_is_refused_or_answers_and_never_ends_the_program() {
+fn damaged_evidence_never_causes_a_panic() {
     let whole = bytes_of_evidence(&Choices::default());
     assert_eq!(ask(Stored::of_bytes(whole.clone()).unwrap()), Ok(()));
     let mut seed = 0x9e37_79b9_7f4a_7c15u64;
@@ -259,7 +259,7 @@ fn damaged_evidence_is_refused_or_answers_and_never_ends_the_program() {
             let _ = ask(file);
         }
     }
-    // The tables, with checksums that agree.
+    // The tables, with correct checksums.
     for round in 0..66 {
         let mut file = Stored::of_bytes(whole.clone()).unwrap();
         let manifest = file.manifest.clone();
@@ -282,7 +282,7 @@ fn damaged_evidence_is_refused_or_answers_and_never_ends_the_program() {
 }
 
 #[test]
-fn another_version_is_told_from_damage() {
+fn another_version_is_distinguished_from_damage() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.evidence");
     let told = |schema| {
@@ -299,7 +299,7 @@ fn another_version_is_told_from_damage() {
     let (major, minor) = schema::VERSION;
     assert!(told((major + 1, 0)).contains("use a newer poolscope"));
     assert!(told((major - 1, 0)).contains("older"));
-    // A later minor version has more columns, no more.
+    // A later minor version only adds columns.
     assert!(told((major, minor + 1)).contains("no answers"));
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
@@ -310,7 +310,7 @@ fn another_version_is_told_from_damage() {
     assert!(zip.to_string().contains("unzip"), "{zip}");
 }
 
-/// The rows of a table of a dataset, added up.
+/// The sum of a column over the rows of a table.
 fn sum(folder: &Path, table: &'static Table, column: &str) -> (u64, i64) {
     let mut files = Vec::new();
     let mut folders = vec![folder.join(table.name)];
@@ -337,7 +337,7 @@ fn sum(folder: &Path, table: &'static Table, column: &str) -> (u64, i64) {
 }
 
 #[test]
-fn a_dataset_has_the_sums_of_poolused_and_one_bad_dump_costs_no_other() {
+fn a_dataset_has_the_sums_of_poolused_and_a_bad_dump_costs_only_itself() {
     let folder = tempfile::tempdir().unwrap();
     let dumps = [("a.dmp", &era::WIN7), ("b.dmp", &era::WIN10_2004)];
     let paths = dumps.map(|(name, era)| dump(folder.path(), name, era));
@@ -373,7 +373,7 @@ fn a_dataset_has_the_sums_of_poolused_and_one_bad_dump_costs_no_other() {
             index.matching(&TagPattern::any()).count() as u64
         })
         .sum();
-    // Again: the same rows, none twice.
+    // Twice: the same rows, without duplicates.
     for _ in 0..2 {
         let sessions: i64 = 0;
         let (_, bytes) = sum(&out, &schema::POOLS, "bytes");
@@ -387,7 +387,7 @@ fn a_dataset_has_the_sums_of_poolused_and_one_bad_dump_costs_no_other() {
         assert!(bytes.iter().all(|n| *n > 0), "{bytes:?}");
         export();
     }
-    // As CSV, which takes the place of the other form.
+    // As CSV, which replaces the other format.
     let mut csv = poolscope(&["export", "--format", "csv", "--quiet", "--no-cache"]);
     csv.args(&paths).arg("--out").arg(&out).assert().success();
     let text = fs::read_dir(out.join("tags")).unwrap().count();
@@ -395,7 +395,7 @@ fn a_dataset_has_the_sums_of_poolused_and_one_bad_dump_costs_no_other() {
 }
 
 #[test]
-fn a_fleet_is_read_from_evidence_datasets_and_dumps_and_counts_each_once() {
+fn a_fleet_counts_each_dump_once_in_any_mix_of_inputs() {
     sample();
     let folder = tempfile::tempdir().unwrap();
     let set = folder.path().join("set");

@@ -1,5 +1,5 @@
-//! The file under us: cut, removed, written to while it is open; pipes, devices and
-//! archives; no permission; and where answers and caches are written to.
+//! The dump file itself: truncated, removed, or written to while it is open; pipes, devices
+//! and archives; missing permissions; and where answers and caches are written.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -17,7 +17,7 @@ use poolscope::pool::{Tag, TagPattern};
 use poolscope::synth::{Container, era, small};
 use tempfile::TempDir;
 
-/// A folder with a small dump in it, `it.dmp`, of heaps or of chains.
+/// A folder with a small dump, `it.dmp`, of heaps or of block chains.
 fn desk(era: &'static era::Era) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let spec = small::of_era(era);
@@ -45,7 +45,7 @@ fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Every question of the library, with answers that are to be there.
+/// Calls every question of the library; returns answers that must exist.
 #[cfg(unix)]
 fn ask(engine: &Engine) -> Vec<String> {
     let index = engine.index(Default::default()).unwrap();
@@ -63,7 +63,7 @@ fn ask(engine: &Engine) -> Vec<String> {
 
 #[cfg(unix)]
 #[test]
-fn a_dump_that_is_cut_while_it_is_open_answers_and_says_so() {
+fn a_dump_truncated_while_open_is_reported() {
     for era in [&era::WIN7, &era::WIN10_2004] {
         for keep in [0, 1, 30, 70, 99] {
             let folder = desk(era);
@@ -82,7 +82,7 @@ fn a_dump_that_is_cut_while_it_is_open_answers_and_says_so() {
                 "{keep}: {said}"
             );
             let index = engine.index(Default::default()).unwrap();
-            // Nothing of it is kept.
+            // The index is not cached.
             let _ = engine.keep_index(&index);
             let kept = fs::read_dir(folder.path().join("cache"));
             assert_eq!(kept.into_iter().flatten().count(), 0, "{keep}");
@@ -90,14 +90,14 @@ fn a_dump_that_is_cut_while_it_is_open_answers_and_says_so() {
     }
 }
 
-/// At moments all over a run. Never a signal, never a panic, never an unfinished word.
+/// Truncation at any moment of a run. Never a signal, a panic, or a partial line.
 #[cfg(unix)]
 #[test]
-fn a_run_whose_dump_is_cut_at_any_moment_ends_well() {
+fn truncating_the_dump_at_any_moment_does_not_crash_the_program() {
     let folder = desk(&era::WIN10_2004);
     let path = folder.path().join("it.dmp");
     let whole = fs::read(&path).unwrap();
-    // Without the holes of the first writing, which are said where blocks are missing.
+    // Written again without holes, because holes would be mentioned if blocks are missing.
     fs::write(&path, &whole).unwrap();
     let arguments = ["diagnose", "it.dmp", "--no-cache", "--format", "json"];
     let start = Instant::now();
@@ -140,10 +140,10 @@ fn a_run_whose_dump_is_cut_at_any_moment_ends_well() {
     println!("{answered} answered, {said} said that the file was cut");
 }
 
-/// Windows keeps a file that is mapped from being cut or removed.
+/// On Windows, a mapped file cannot be truncated or removed.
 #[cfg(windows)]
 #[test]
-fn a_dump_that_is_open_cannot_be_cut() {
+fn an_open_dump_cannot_be_truncated() {
     let folder = desk(&era::WIN7);
     let path = folder.path().join("it.dmp");
     let engine = Engine::open(&path, &Options::default()).unwrap();
@@ -152,9 +152,9 @@ fn a_dump_that_is_open_cannot_be_cut() {
     drop(engine);
 }
 
-/// Blanks, letters of other alphabets, and the long form that Windows gives a path.
+/// Spaces, other alphabets, and Windows' long form of a path.
 #[test]
-fn a_dump_in_a_folder_of_any_name_is_opened() {
+fn a_dump_in_a_folder_with_any_name_is_opened() {
     let folder = desk(&era::WIN7);
     let inside = folder.path().join("two words \u{e9} \u{6f22}\u{5b57}");
     fs::create_dir(&inside).unwrap();
@@ -184,7 +184,7 @@ fn a_dump_in_a_folder_of_any_name_is_opened() {
 
 #[cfg(unix)]
 #[test]
-fn a_dump_that_is_removed_while_it_is_open_is_read_to_its_end() {
+fn a_dump_removed_while_open_is_read_to_its_end() {
     let folder = desk(&era::WIN7);
     let path = folder.path().join("it.dmp");
     let options = Options {
@@ -201,10 +201,10 @@ fn a_dump_that_is_removed_while_it_is_open_is_read_to_its_end() {
     assert!(why.contains("the dump changed"), "{why}");
 }
 
-/// Pipes, devices and directories are no files to map, and are never waited for.
+/// Pipes, devices and directories cannot be mapped, and the program never waits for them.
 #[cfg(unix)]
 #[test]
-fn what_is_no_file_is_refused_at_once() {
+fn pipes_devices_and_directories_are_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     assert!(
@@ -249,7 +249,7 @@ fn what_is_no_file_is_refused_at_once() {
     );
 }
 
-/// Each archive is named, with the command that unpacks it.
+/// Each archive format is named, with the command that unpacks it.
 #[test]
 fn archives_are_named_with_the_command_that_unpacks_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -278,17 +278,17 @@ fn archives_are_named_with_the_command_that_unpacks_them() {
     }
 }
 
-/// True for whoever reads what it may not.
+/// True for root, who can read every file.
 #[cfg(unix)]
 fn is_root() -> bool {
     let told = Command::new("id").arg("-u").output().unwrap();
     told.stdout == b"0\n"
 }
 
-/// As another user where this is root's run, who may read everything.
+/// Root can read everything, so the test then runs as another user.
 #[cfg(unix)]
 #[test]
-fn a_dump_without_permission_is_said_to_be_that() {
+fn a_dump_without_read_permission_is_reported() {
     use std::os::unix::fs::PermissionsExt;
     let folder = desk(&era::WIN7);
     let path = folder.path().join("it.dmp");
@@ -300,7 +300,7 @@ fn a_dump_without_permission_is_said_to_be_that() {
     let program = folder.path().join("poolscope");
     let mut command = match is_root() {
         true => {
-            // The folders above the program may be closed to others.
+            // Other users may have no access to the folders above the program.
             fs::copy(assert_cmd::cargo::cargo_bin("poolscope"), &program).unwrap();
             mode(&program, 0o755);
             let mut command = Command::new("setpriv");
@@ -313,7 +313,8 @@ fn a_dump_without_permission_is_said_to_be_that() {
     let output = match command.arg("info").arg(&path).output() {
         Ok(output) if output.status.code() == Some(1) => output,
         other => {
-            // A container may forbid changing users, or hide its folder from others.
+            // A container may not allow a change of user, or may hide the folder from other
+            // users.
             eprintln!("skipped: no other user to be here: {other:?}");
             return;
         }
@@ -326,16 +327,16 @@ fn a_dump_without_permission_is_said_to_be_that() {
     assert!(told(&output).contains("it.dmp"), "{}", told(&output));
 }
 
-/// A copy that was not finished, or one that lost a stretch, has a hole that reads as
-/// zeros. What is in it is not there, and that is said.
+/// An unfinished or damaged copy has a hole that reads as zeros. Its data is missing, and
+/// the answers say so.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_hole_in_the_middle_is_said() {
+fn a_hole_in_the_file_is_reported() {
     use std::os::unix::fs::FileExt;
     let folder = desk(&era::WIN7);
     let path = folder.path().join("it.dmp");
     let whole = fs::read(&path).unwrap();
-    // The same without a hole, wherever pages are zeros.
+    // The same without a hole: zeros in place of the pages.
     fs::write(&path, &whole).unwrap();
     let run = || {
         let arguments = ["allocs", "it.dmp", "*", "--no-cache"];
@@ -357,10 +358,10 @@ fn a_hole_in_the_middle_is_said() {
     assert!(said.contains("the file has holes of"), "{said}");
 }
 
-/// Answers go where they are sent, or it is said that they can't; never a signal.
+/// Answers reach their destination, or an error says that they do not; never a signal.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_an_error_with_a_word() {
+fn a_full_disk_is_an_error_with_a_message() {
     let folder = desk(&era::WIN7);
     for arguments in [
         &["allocs", "it.dmp", "*"][..],
@@ -383,7 +384,7 @@ fn a_full_disk_is_an_error_with_a_word() {
             told(&output)
         );
     }
-    // Nobody is told when the place for telling is full, and the status stands.
+    // If stderr is full too, the error message is lost, but the status is right.
     let full = File::options().write(true).open("/dev/full").unwrap();
     let status = command(folder.path(), &["info", "nosuch.dmp"])
         .stderr(full)
@@ -391,7 +392,7 @@ fn a_full_disk_is_an_error_with_a_word() {
     assert_eq!(status.unwrap().code(), Some(1));
 }
 
-/// `ulimit -f`: files may have 8 blocks of 512 bytes.
+/// `ulimit -f`: files can have 8 blocks of 512 bytes.
 #[cfg(unix)]
 fn limited(folder: &Path, arguments: &[&str]) -> Output {
     let program = assert_cmd::cargo::cargo_bin("poolscope");
@@ -410,7 +411,7 @@ fn limited(folder: &Path, arguments: &[&str]) -> Output {
 
 #[cfg(unix)]
 #[test]
-fn a_limit_on_files_costs_the_cache_and_not_the_answer() {
+fn a_file_size_limit_costs_the_cache_but_not_the_answer() {
     let folder = desk(&era::WIN10_2004);
     let free = command(folder.path(), &["allocs", "it.dmp", "*", "--no-cache"]).output();
     let output = limited(folder.path(), &["allocs", "it.dmp", "*"]);
@@ -436,11 +437,11 @@ fn entries(directory: &Path) -> usize {
     fs::read_dir(directory).into_iter().flatten().count()
 }
 
-/// A home that can't be written to, and a disk without room: /dev/full is none for
-/// directories, so a file system of one page is mounted where that is allowed.
+/// A home directory that is read-only, and a full disk. A directory cannot be in /dev/full,
+/// so a file system of one page is mounted if that is allowed.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_cache_disk_that_is_full_or_read_only_costs_a_word() {
+fn a_full_or_read_only_cache_disk_costs_only_a_note() {
     let folder = desk(&era::WIN10_2004);
     let free = command(folder.path(), &["allocs", "it.dmp", "*", "--no-cache"]).output();
     let free = free.unwrap().stdout;
@@ -463,7 +464,7 @@ fn a_cache_disk_that_is_full_or_read_only_costs_a_word() {
     }
 }
 
-/// A small file system of its own, taken away again in the end.
+/// A small temporary file system; dropping it unmounts it.
 #[cfg(target_os = "linux")]
 struct Mounted(PathBuf);
 

@@ -1,5 +1,5 @@
-//! Every output on the sample dump, held against what it was. The figures in them are
-//! checked against the published machine in `demo_figures.rs`.
+//! Snapshots of every output for the sample dump. `demo_figures.rs` checks the figures with
+//! the published machine.
 
 use crate::demo::answer;
 
@@ -37,7 +37,7 @@ golden! {
     poolused_csv: ["poolused", "demo.dmp", "--format", "csv"];
     allocs: ["allocs", "demo.dmp", "Leak"];
     allocs_csv: ["allocs", "demo.dmp", "netv", "--format", "csv"];
-    // Without the cache: what an earlier command kept counts in the owner.
+    // Without the cache: the index of an earlier command would influence the owner.
     refs: ["refs", "demo.dmp", "Leak", "--no-cache"];
     refs_csv: ["refs", "demo.dmp", "Leak", "--format", "csv", "--no-cache"];
     refs_none: ["refs", "demo.dmp", "Zzzz", "--no-cache"];
@@ -68,7 +68,7 @@ fn diagnose() {
     insta::assert_snapshot!("diagnose_csv", answer(&csv));
 }
 
-/// Answers in Markdown are tables.
+/// Markdown answers contain tables.
 #[test]
 fn markdown() {
     for (name, arguments) in [
@@ -100,7 +100,7 @@ fn pool() {
     insta::assert_snapshot!("pool_csv", ends(&answer(&csv), 24, 8));
 }
 
-/// JSON, indented so that a change shows as the lines it touches.
+/// JSON, indented so that a diff shows the changed lines.
 #[test]
 fn json() {
     for (name, arguments) in [
@@ -113,7 +113,7 @@ fn json() {
         ("diagnose", vec!["diagnose", "demo.dmp"]),
     ] {
         let mut value = crate::demo::json(&arguments);
-        // In one order, whatever order the program writes its fields in.
+        // Sorted, so that the program's field order does not matter.
         value.sort_all_objects();
         let text = serde_json::to_string_pretty(&value).unwrap();
         insta::assert_snapshot!(format!("json_{name}"), ends(&text, 90, 30));

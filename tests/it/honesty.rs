@@ -1,6 +1,5 @@
-//! What a dump does not say is not made up: layouts that its kernel contradicts, a block
-//! whose header is not in the dump, counters of which one counts a part only, and a walk
-//! that found nothing.
+//! Missing data is not invented: layouts that contradict the kernel, a block whose header
+//! is not in the dump, counters of which one is only a part, and a walk that found nothing.
 
 use std::sync::Arc;
 
@@ -29,7 +28,7 @@ fn open_as(machine: &Machine, container: Container) -> (tempfile::TempDir, Engin
     (folder, engine, index)
 }
 
-/// A machine whose kernel no table knows, so that the layouts of its build are a guess.
+/// A machine with an unknown kernel, so that the layouts of its build are only a guess.
 fn unknown(era: &'static Era) -> Machine {
     let mut spec = small::of_era(era);
     spec.options.unknown_kernel = true;
@@ -43,7 +42,7 @@ const SIZE_OF_PROCESSOR: u64 = 0x2b0;
 const IMAGE_NAME: u64 = 0x2e0;
 
 #[test]
-fn a_layout_whose_size_the_kernel_contradicts_is_not_used() {
+fn a_layout_with_a_size_that_the_kernel_contradicts_is_not_used() {
     let mut machine = unknown(&WIN7);
     let (_folder, engine, _) = open(&machine);
     let (fitting, _) = processes::running(engine.kernel());
@@ -66,8 +65,8 @@ fn a_layout_whose_size_the_kernel_contradicts_is_not_used() {
     );
     assert_eq!(processes::running(engine.kernel()).0.len(), fitting.len());
 
-    // The same with the names elsewhere, as in another layout: what stands there is a part
-    // of a path.
+    // The same with the names moved, as in another layout: the expected place contains a
+    // part of a path.
     for process in &fitting {
         machine
             .memory
@@ -86,7 +85,7 @@ fn a_layout_whose_size_the_kernel_contradicts_is_not_used() {
 }
 
 #[test]
-fn layouts_that_fit_are_used_without_a_word() {
+fn matching_layouts_are_used_without_a_note() {
     for era in [&WIN10_1809, &WIN10_2004, &WIN11] {
         let (_folder, engine, _) = open(&unknown(era));
         let said = engine.warnings().join("\n");
@@ -98,8 +97,9 @@ fn layouts_that_fit_are_used_without_a_word() {
     }
 }
 
-/// The chunk begins in the last unit of a page, and its block on the next, which is not in
-/// the dump: what stands where the header would be else is no header.
+/// The chunk begins in the last unit of a page, and its block on the next page, which is
+/// missing from the dump. The data at the usual place of the header must not be read as a
+/// header.
 #[test]
 fn a_block_whose_header_is_on_a_missing_page_gets_no_other_tag() {
     let mut hidden = 0;
@@ -107,7 +107,7 @@ fn a_block_whose_header_is_on_a_missing_page_gets_no_other_tag() {
         let mut machine = Machine::build(&machines::whole_spec(era)).unwrap();
         let (_folder, engine, index) = open(&machine);
         drop(engine);
-        // The first block of a page whose chunk begins on the page before.
+        // The first block of a page whose chunk begins on the previous page.
         let vs: Vec<Va> = index
             .matching(&TagPattern::any())
             .filter(|b| b.backend == Backend::Vs && b.va.0 % 0x1000 == 0)
@@ -133,10 +133,10 @@ fn a_block_whose_header_is_on_a_missing_page_gets_no_other_tag() {
     assert!(hidden > 0, "the builder has no such block");
 }
 
-/// 1809 has both allocators: the descriptors count the old one's pages, the memory
-/// manager all.
+/// 1809 has both allocators: the descriptors count the pages of the old one, the memory
+/// manager counts all.
 #[test]
-fn paged_pool_of_both_allocators_is_the_memory_managers_count() {
+fn paged_pool_of_both_allocators_equals_the_memory_managers_count() {
     let mut spec = machines::whole_spec(&WIN10_1809);
     spec.vm.paged_usage = vec![6_287];
     let mut machine = Machine::build(&spec).unwrap();
@@ -159,11 +159,11 @@ fn paged_pool_of_both_allocators_is_the_memory_managers_count() {
 }
 
 #[test]
-fn a_walk_that_found_nothing_is_not_complete() {
+fn a_walk_that_finds_no_block_is_not_complete() {
     let (_folder, engine, index) = open(machines::small());
     let machine: &dyn poolscope::engine::Machine = &engine;
     assert!(machine.coverage_of(&TagPattern::any(), &index).complete);
-    // Every window was walked, and nothing was found in them.
+    // Every window was walked, and none had a block.
     let empty = Snapshot {
         windows_done: 3,
         windows_all: 3,

@@ -1,5 +1,5 @@
-//! A dump whose every text is an attack: on the terminal, on spreadsheets, on tickets, on
-//! file names. Nothing of it gets out, by any command, format, pane or saved file.
+//! A dump in which every text is an attack: on the terminal, on spreadsheets, on tickets,
+//! on file names. No command, format, pane or saved file lets it through.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use poolscope::synth::{Container, Machine, era, small};
 
 use crate::screens::{Screens, tour};
 
-/// Names of drivers: what each would do where it is believed.
+/// Names of drivers, each an attack on a different consumer.
 const NAMES: [&str; 12] = [
     "\u{1b}[31m\u{9b}2J\u{1b}]0;owned\u{7}red.sys",
     "=HYPERLINK(\"http://e.x\")|<b>`c`.sys",
@@ -97,7 +97,7 @@ impl Desk {
         let path = desk.dump();
         machine(era).write(&path, Container::BitmapKernel).unwrap();
         let mut bytes = fs::read(&path).unwrap();
-        // The lab's text, and the PDB's name of a driver: a path that leads away.
+        // The build lab's text, and a driver's PDB name: a path that leads elsewhere.
         patch(&mut bytes, b".amd64fre.", b"=<b>|`~[x]");
         patch(&mut bytes, b"other.pdb\0", b"..\\..\\a:b\0");
         fs::write(&path, bytes).unwrap();
@@ -136,7 +136,7 @@ fn desk() -> &'static Desk {
     DESK.get_or_init(|| Desk::new(&era::WIN7))
 }
 
-/// Text for people: lines and tabs, and what can be seen.
+/// Text for people: only lines, tabs and visible characters.
 fn is_plain(text: &[u8], what: &str) -> String {
     let text =
         String::from_utf8(text.to_vec()).unwrap_or_else(|e| panic!("{what}: invalid bytes: {e}"));
@@ -162,7 +162,7 @@ fn check_json(value: &serde_json::Value, what: &str) {
     }
 }
 
-/// Neither a formula nor what a spreadsheet makes one of where semicolons separate.
+/// No formula, even if a spreadsheet splits at semicolons.
 fn check_csv(text: &str, what: &str) {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -180,7 +180,7 @@ fn check_csv(text: &str, what: &str) {
     }
 }
 
-/// Between fences that nothing in the text closes, or with all marks made plain.
+/// Inside fences that the text cannot close, or with all markup escaped.
 fn check_markdown(text: &str, what: &str) {
     let first = text.lines().next().unwrap_or_default();
     if first.starts_with("~~~") {
@@ -214,7 +214,7 @@ fn check_escaped(text: &str, what: &str, marks: &[char]) {
 const RULES: &str = "[[rule]]\nmax_verdict = \"normal\"\n[[rule]]\ntag = \"=1+1\"\nmax_bytes = \"1 KB\"\n\
                      [[rule]]\ntag = \"*\"\nmax_bytes = \"1 KB\"\n[[rule]]\ndriver = \"CON.sys\"\nmax_bytes = \"1 KB\"\n";
 
-/// A page of pool, for the commands that want an address.
+/// A page of pool, for commands that need an address.
 fn address(desk: &Desk) -> String {
     let rows = desk.run(&["allocs", "it.dmp", "Leak", "--format", "csv"]);
     let rows = String::from_utf8(rows.stdout).unwrap();
@@ -228,7 +228,7 @@ fn address(desk: &Desk) -> String {
 }
 
 #[test]
-fn no_command_lets_a_text_of_the_dump_do_anything() {
+fn no_command_lets_an_attack_through() {
     let desk = desk();
     let address = address(desk);
     let commands: Vec<Vec<&str>> = vec![
@@ -256,8 +256,8 @@ fn no_command_lets_a_text_of_the_dump_do_anything() {
         vec!["fleet", "it.dmp"],
     ];
     fs::write(desk.folder.path().join("rules.toml"), RULES).unwrap();
-    // These write files of their own, or take none of the dump's texts; `run` is one of the
-    // commands above.
+    // These write files of their own, or show no text of the dump; `run` executes one of
+    // the commands above.
     let others = [
         "demo",
         "keys",
@@ -282,7 +282,7 @@ fn no_command_lets_a_text_of_the_dump_do_anything() {
             arguments.extend(["--format", format]);
             let what = arguments.join(" ");
             let output = desk.run(&arguments);
-            // 3 is outside the rules of `check`.
+            // Status 3: the rules of `check` are violated.
             assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{what}");
             is_plain(&output.stderr, &what);
             let text = is_plain(&output.stdout, &what);
@@ -298,7 +298,7 @@ fn no_command_lets_a_text_of_the_dump_do_anything() {
         }
     }
     assert!(answered > commands.len() * 3, "{answered} answers");
-    // The attacks are there, made plain: this test would not see their absence.
+    // The attacks are there in escaped form: otherwise this test would prove nothing.
     let modules = String::from_utf8(desk.run(&["modules", "it.dmp"]).stdout).unwrap();
     for word in [
         ".[31m.2J.]0;owned.red",
@@ -315,7 +315,7 @@ fn no_command_lets_a_text_of_the_dump_do_anything() {
 }
 
 #[test]
-fn no_pane_copy_or_saved_file_lets_it_do_anything() {
+fn no_pane_copy_or_saved_file_lets_an_attack_through() {
     let desk = desk();
     let mut screens = Screens::open(&desk.dump()).unwrap();
     let shown = tour(&mut screens);
@@ -327,7 +327,7 @@ fn no_pane_copy_or_saved_file_lets_it_do_anything() {
     for screen in &shown {
         is_plain(screen.as_bytes(), "a pane");
     }
-    // Every list and view, saved in every form.
+    // Every list and view, saved in every format.
     let out = desk.folder.path().join("saved");
     fs::create_dir(&out).unwrap();
     let mut number = 0;
@@ -381,10 +381,10 @@ fn check_file(path: &Path) {
     }
 }
 
-/// What is kept and looked for has names of poolscope's own, or plain ones, and all of it
-/// is where it belongs.
+/// Cached and searched files have names chosen by poolscope, or plain names, and all of
+/// them are in the right place.
 #[test]
-fn no_name_of_the_dump_becomes_a_path() {
+fn no_name_from_the_dump_becomes_a_path() {
     let desk = Desk::new(&era::WIN10_2004);
     let store = desk.folder.path().join("store");
     fs::create_dir(&store).unwrap();

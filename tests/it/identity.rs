@@ -1,4 +1,4 @@
-//! Who made a driver and which version, read back from a whole dump.
+//! The vendor and version of a driver, read back from a whole dump.
 
 use poolscope::analysis::attribution::Certainty;
 use poolscope::engine::{Engine, Options};
@@ -11,7 +11,7 @@ use poolscope::synth::legacy::{Allocation, Holds};
 use poolscope::synth::resource::Version;
 use poolscope::synth::{Container, Machine, small, truth};
 
-/// The engine of a machine with a driver `exbackup.sys` that holds `data`.
+/// The engine for a machine with a driver `exbackup.sys` that contains `data`.
 fn engine(data: Vec<Data>) -> Engine {
     let mut spec = small::spec();
     let driver = spec.modules.last_mut().unwrap();
@@ -50,7 +50,7 @@ fn a_version_resource_and_a_link_date_are_read() {
 }
 
 #[test]
-fn the_stamp_of_a_reproducible_build_is_no_date() {
+fn the_stamp_of_a_reproducible_build_is_not_a_date() {
     let made = identity(vec![Data::Reproducible]);
     assert!(matches!(made.linked, Some(LinkTime::Hash(_))));
     assert_eq!(made.link_date(), None);
@@ -60,8 +60,8 @@ fn the_stamp_of_a_reproducible_build_is_no_date() {
 #[test]
 fn a_damaged_resource_tree_is_refused_with_the_reason() {
     let version = Version::new("A", "B", "C", [1, 0, 0, 0]);
-    // The level of names leads back to the root; the data lies outside the image; the
-    // tree has too many entries.
+    // The name level points back to the root; the data is outside the image; the tree has
+    // too many entries.
     let damage: [(u32, u32, &str); 3] = [
         (0x2c, 0x8000_0000, "more than three levels"),
         (0x48, 0x0fff_ff00, "outside the image"),
@@ -80,7 +80,7 @@ fn a_damaged_resource_tree_is_refused_with_the_reason() {
 }
 
 #[test]
-fn modules_gives_the_maker_in_json_and_text() {
+fn modules_shows_the_vendor_in_json_and_text() {
     let engine = engine(vec![Data::Version(Version::new(
         "Example\u{202e} Software",
         "Example Backup",
@@ -96,7 +96,7 @@ fn modules_gives_the_maker_in_json_and_text() {
     let report = poolscope::report::Modules::of(&answer);
     let json = serde_json::to_value(&report).unwrap();
     let row = &json["modules"][0];
-    // A mark that turns the direction of text never reaches a terminal.
+    // A character that reverses the text direction never reaches a terminal.
     assert_eq!(row["company"], "Example. Software");
     assert_eq!(row["product"], "Example Backup");
     assert_eq!(row["file_version"], "3.2.4120.7");
@@ -115,11 +115,11 @@ fn modules_gives_the_maker_in_json_and_text() {
     assert!(text.contains("FileVersion:      3.2.4120.7"), "{text}");
 }
 
-/// Where `abc3flt.sys` was, with nothing loaded there since.
+/// The former address of `abc3flt.sys`; nothing was loaded there later.
 const GONE: u64 = 0xffff_f880_0a41_0000;
 
 #[test]
-fn a_driver_that_was_unloaded_is_listed_and_suspected_by_the_blocks_that_point_into_it() {
+fn an_unloaded_driver_is_a_suspect_if_blocks_point_to_it() {
     let mut spec = small::of_era(&WIN7);
     let pages = 0x1_0000;
     spec.runs = vec![(1, 0x9e), (0x100, pages)];
@@ -131,7 +131,7 @@ fn a_driver_that_was_unloaded_is_listed_and_suspected_by_the_blocks_that_point_i
     spec.uptime = 50 * 3600 * 10_000_000;
     spec.unloaded
         .push(("abc3flt.sys".into(), Va(GONE), 0x1_b000));
-    // The name of an unloaded driver is a block of pool as well.
+    // The name of an unloaded driver is a block of pool too.
     spec.allocations = small::allocations(&spec);
     spec.allocations
         .extend((0..40_000).map(|_| Allocation::new(*b"Ab3x", truth::Pool::NonPaged, 0x400)));
@@ -157,7 +157,7 @@ fn a_driver_that_was_unloaded_is_listed_and_suspected_by_the_blocks_that_point_i
         "{}",
         identity.phrase()
     );
-    // The list of drivers and the report say the same.
+    // The list of drivers and the report agree.
     let drivers = engine.drivers(Some(&index)).unwrap();
     let row = drivers.rows.iter().find(|d| d.module == "abc3flt").unwrap();
     assert_eq!(row.identity.as_ref(), Some(identity));

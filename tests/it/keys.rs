@@ -1,4 +1,4 @@
-//! The command that prints the keys, and the file that changes them.
+//! The command that prints the keys, and the user's key file.
 
 use assert_cmd::Command;
 
@@ -10,7 +10,7 @@ fn program(home: &std::path::Path) -> Command {
 }
 
 #[test]
-fn what_is_printed_can_be_edited_and_read_back() {
+fn printed_keys_can_be_edited_and_used() {
     let home = tempfile::tempdir().unwrap();
     let output = program(home.path()).arg("keys").output().unwrap();
     assert!(output.status.success());
@@ -44,7 +44,7 @@ fn what_is_printed_can_be_edited_and_read_back() {
 }
 
 #[test]
-fn errors_name_file_and_line_and_other_commands_go_on() {
+fn key_file_errors_name_the_line_and_other_commands_still_work() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("wrong");
     std::fs::write(&file, "bind W quit\nbind y qiut\nnonsense\n").unwrap();

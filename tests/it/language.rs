@@ -1,10 +1,10 @@
-//! The language of messages, help and documents: plain technical English. Phrases that made
-//! readers stop do not return.
+//! The language of messages, help and documents: plain technical English. Phrases that
+//! confused readers must not return.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Phrases that were replaced; compared without regard to case, as whole words.
+/// Phrases that were replaced; compared case-insensitively, as whole words.
 const BANNED: &[&str] = &[
     "all the same",
     "anew",
@@ -67,7 +67,7 @@ fn files(under: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// The string literals of a source file that reach users: those before its tests.
+/// The string literals of a source file that users can see: those before its tests.
 fn literals(source: &str) -> Vec<String> {
     let source = source.split("#[cfg(test)]\nmod ").next().unwrap();
     let mut out = Vec::new();
@@ -77,7 +77,7 @@ fn literals(source: &str) -> Vec<String> {
             '/' if rest.peek() == Some(&'/') => {
                 rest.by_ref().find(|c| *c == '\n');
             }
-            // A character literal may be a quotation mark; a lifetime has no second quote.
+            // A character literal can be a quotation mark; a lifetime has no second quote.
             '\'' => {
                 let escaped = rest.peek() == Some(&'\\');
                 if escaped {
@@ -93,7 +93,7 @@ fn literals(source: &str) -> Vec<String> {
                 while let Some(c) = rest.next() {
                     match c {
                         '"' => break,
-                        // The line goes on after its indentation.
+                        // The literal continues after the next line's indentation.
                         '\\' if rest.peek() == Some(&'\n') => {
                             while rest.peek().is_some_and(|c| c.is_whitespace()) {
                                 rest.next();
@@ -125,7 +125,7 @@ fn banned(text: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn messages_and_documents_have_no_phrase_that_made_readers_stop() {
+fn messages_and_documents_contain_no_banned_phrase() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     let mut seen = 0;
@@ -174,7 +174,7 @@ fn messages_and_documents_have_no_phrase_that_made_readers_stop() {
 }
 
 #[test]
-fn the_reader_of_literals_sees_what_users_see() {
+fn the_literal_parser_finds_user_visible_text() {
     let source =
         "fn f() { // \"no\"\n let a = '\"'; g(\"one \\\n      two\"); h(b'\\'', \"x\\\"y\") }";
     assert_eq!(literals(source), ["one two", "x y"]);

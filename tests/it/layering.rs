@@ -1,12 +1,12 @@
-//! Imports run one way: rooms from the container up to what people see, and files without
-//! cycles. Imports count however they are written (`crate::`, `super::`, `self::`, a
-//! child's name), and a name that a room passes on counts as the file's that has it.
+//! Modules import only from lower layers, and files have no import cycles. Every form of
+//! import counts (`crate::`, `super::`, `self::`, a child's name), and a re-exported name
+//! counts as an import of the file that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room, and the rooms it may import beside the vocabulary.
+/// Each top-level module, and the modules that it may import besides the shared ones.
 const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("addr", &[]),
     ("bytes", &[]),
@@ -58,7 +58,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("synth", &[]),
 ];
 
-/// The floors of `tui`, and those that each may import.
+/// The layers of `tui`, and the layers that each may import.
 const TUI_MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("storage", &[]),
     ("terminal", &["storage"]),
@@ -77,10 +77,10 @@ const TUI_MAY_IMPORT: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// What all rooms share; the builder shares addresses alone.
+/// Modules that all others may import; `synth` may only import `addr`.
 const VOCABULARY: [&str; 4] = ["addr", "bytes", "characters", "system"];
 
-/// A module's path from the crate's root.
+/// The path of a module from the crate root.
 type Module = Vec<String>;
 
 fn sources(under: &Path) -> Vec<PathBuf> {
@@ -91,7 +91,7 @@ fn sources(under: &Path) -> Vec<PathBuf> {
     entries.flat_map(|e| sources(&e.path())).collect()
 }
 
-/// The product's code of a file: what stands before its tests, without comments.
+/// The product code of a file: the code before its tests, without comments.
 fn product(text: &str) -> String {
     let before = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let lines: Vec<&str> = before.lines().collect();
@@ -103,7 +103,7 @@ fn product(text: &str) -> String {
     code.map(|(_, line)| format!("{line}\n")).collect()
 }
 
-/// The modules that are part of the product, and their code.
+/// The modules of the product, and their code.
 fn modules() -> BTreeMap<Module, String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut out = BTreeMap::new();
@@ -129,7 +129,7 @@ fn modules() -> BTreeMap<Module, String> {
     out
 }
 
-/// The paths that a tree of imports names.
+/// The paths in a tree of imports.
 fn expand(prefix: &str, tree: &str, out: &mut Vec<String>) {
     let mut depth = 0;
     let parts = tree.split(|c| {
@@ -151,8 +151,8 @@ fn expand(prefix: &str, tree: &str, out: &mut Vec<String>) {
     }
 }
 
-/// The import statements of a module: whether the names are passed on, and the paths. The
-/// second is the rest of the code.
+/// The imports of a module: paths, and whether each is re-exported. The second value is the
+/// rest of the code.
 fn imports(code: &str) -> (Vec<(bool, String)>, String) {
     let (mut found, mut rest) = (Vec::new(), String::new());
     let mut statement: Option<(bool, String)> = None;
@@ -183,7 +183,7 @@ fn imports(code: &str) -> (Vec<(bool, String)>, String) {
     (found, rest)
 }
 
-/// Paths that stand in the code itself: `super::heap::Heaps`.
+/// Paths in the code itself: `super::heap::Heaps`.
 fn paths_in(code: &str) -> BTreeSet<String> {
     let word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let words = code.split(|c| !word(c)).map(|w| w.trim_matches(':'));
@@ -192,7 +192,7 @@ fn paths_in(code: &str) -> BTreeSet<String> {
 
 struct House {
     modules: BTreeMap<Module, String>,
-    /// Names that modules pass on, and where those are.
+    /// Re-exported names, and the modules that define them.
     passed_on: BTreeMap<(Module, String), Module>,
 }
 
@@ -216,7 +216,7 @@ impl House {
         house
     }
 
-    /// A path from the crate's root; `None` for those of other crates.
+    /// A path from the crate root; `None` for other crates.
     fn absolute(&self, module: &Module, path: &str) -> Option<Module> {
         let path = path.split(" as ").next().unwrap();
         let mut parts = path.split("::").map(str::trim).peekable();
@@ -240,7 +240,7 @@ impl House {
         Some(base)
     }
 
-    /// The module that has what a path names.
+    /// The module that defines the name at the end of a path.
     fn owner(&self, mut path: Module) -> Option<Module> {
         for _ in 0..8 {
             let known = (0..=path.len())
@@ -258,8 +258,8 @@ impl House {
         None
     }
 
-    /// What each module uses: the path as it is written from the root, and its owner. Names
-    /// that are only passed on are not used.
+    /// The uses of a module: the path as written, from the crate root, and the module that
+    /// defines it. Names that are only re-exported do not count.
     fn uses(&self, module: &Module) -> Vec<(Module, Module)> {
         let (imported, rest) = imports(&self.modules[module]);
         let imported = imported.into_iter().filter(|i| !i.0).map(|i| i.1);
@@ -273,7 +273,7 @@ impl House {
 }
 
 #[test]
-fn rooms_import_one_way() {
+fn modules_import_only_allowed_modules() {
     let house = House::read();
     let mut wrong = Vec::new();
     for (room, allowed) in MAY_IMPORT {
@@ -303,7 +303,7 @@ fn rooms_import_one_way() {
 }
 
 #[test]
-fn floors_of_the_tui_import_one_way() {
+fn tui_layers_import_only_allowed_layers() {
     let house = House::read();
     let mut wrong = Vec::new();
     for (module, floor) in house.modules.keys().filter_map(|m| match m.as_slice() {
@@ -330,8 +330,8 @@ fn floors_of_the_tui_import_one_way() {
     );
 }
 
-/// A file may use what stands in the file of its own room, or of a room around that: a
-/// room's door and its parts know each other. Between all others there is no way back.
+/// A file may use the file of its own parent module, or of an ancestor: a module and its
+/// children can depend on each other. No other files may form a cycle.
 #[test]
 fn no_files_import_each_other_in_a_cycle() {
     let house = House::read();

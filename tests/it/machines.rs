@@ -1,4 +1,4 @@
-//! Machines that many tests look at: each is built once per process.
+//! Machines that many tests use: each is built once per process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
@@ -6,15 +6,15 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use poolscope::synth::era::{Era, WIN7};
 use poolscope::synth::{Machine, Spec};
 
-/// Which machine: the build, and whether all its pages are present.
+/// The build, and whether all its pages are present.
 type Key = (&'static str, bool);
 
-/// A machine that is built when it is first asked for.
+/// A machine that is built on first use.
 type Slot = Arc<OnceLock<&'static Machine>>;
 
 fn shared(era: &'static Era, whole: bool) -> &'static Machine {
     static MACHINES: LazyLock<Mutex<HashMap<Key, Slot>>> = LazyLock::new(Mutex::default);
-    // Machines of different builds are built at the same time.
+    // Machines of different builds can be built in parallel.
     let slot = {
         let mut machines = MACHINES.lock().unwrap_or_else(|e| e.into_inner());
         Arc::clone(machines.entry((era.lab, whole)).or_default())
@@ -28,7 +28,7 @@ fn shared(era: &'static Era, whole: bool) -> &'static Machine {
     })
 }
 
-/// The small machine of a build. A test that changes it clones it.
+/// The small machine of a build. A test that changes it must clone it.
 pub fn of_era(era: &'static Era) -> &'static Machine {
     shared(era, false)
 }
@@ -43,7 +43,7 @@ pub fn whole(era: &'static Era) -> &'static Machine {
     shared(era, true)
 }
 
-/// What [`whole`] builds, for tests that change more.
+/// The specification of [`whole`], for tests that change it.
 pub fn whole_spec(era: &'static Era) -> Spec {
     let mut spec = poolscope::synth::small::of_era(era);
     for shape in [&mut spec.nonpaged, &mut spec.paged] {

@@ -1,4 +1,4 @@
-//! `mcp`: an agent's session, scripted; and clients that mean no good.
+//! `mcp`: a scripted session of an agent, and malicious clients.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::demo::{self, directory};
 
-/// No answer takes longer.
+/// Maximum time for an answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A client, and the server that it started.
@@ -23,7 +23,7 @@ struct Client {
 }
 
 impl Client {
-    /// Starts a server, without a handshake.
+    /// Starts a server without a handshake.
     fn raw(paths: &[&str]) -> Client {
         let mut server = Command::new(assert_cmd::cargo::cargo_bin("poolscope"))
             .arg("mcp")
@@ -56,7 +56,7 @@ impl Client {
         }
     }
 
-    /// Starts a server and shakes hands.
+    /// Starts a server and performs the handshake.
     fn new(paths: &[&str]) -> Client {
         let mut client = Client::raw(paths);
         let hello = client.ask(
@@ -108,12 +108,12 @@ impl Client {
         result
     }
 
-    /// The structured answer of a call that works.
+    /// The structured answer of a successful call.
     fn call(&mut self, tool: &str, arguments: Value) -> Value {
         let result = self.call_any(tool, arguments);
         assert_ne!(result["isError"], true, "{tool}: {result}");
         let answer = result["structuredContent"].clone();
-        // Clients without structure read the same.
+        // Clients without support for structured answers get the same content as text.
         let text = result["content"][0]["text"].as_str().unwrap();
         assert_eq!(serde_json::from_str::<Value>(text).unwrap(), answer);
         assert!(text.len() <= 48 << 10, "{tool}: {} bytes", text.len());
@@ -124,14 +124,14 @@ impl Client {
         answer
     }
 
-    /// What a call that fails says.
+    /// The error message of a failed call.
     fn fails(&mut self, tool: &str, arguments: Value) -> String {
         let result = self.call_any(tool, arguments);
         assert_eq!(result["isError"], true, "{tool}: {result}");
         result["content"][0]["text"].as_str().unwrap().to_owned()
     }
 
-    /// Closes stdin, as clients end a session.
+    /// Closes stdin, as clients do to end a session; returns stderr.
     fn end(mut self) -> String {
         drop(self.to.take());
         let output = self.server.wait_with_output().unwrap();
@@ -178,7 +178,7 @@ fn an_agent_finds_the_owner_of_the_leak_in_five_calls() {
     client.end();
 }
 
-/// What stands beside the answer of the command line.
+/// Removes the fields that the command line's answer does not have.
 fn without_frame(mut value: Value) -> Value {
     let object = value.as_object_mut().unwrap();
     for name in [
@@ -195,7 +195,7 @@ fn without_frame(mut value: Value) -> Value {
 }
 
 #[test]
-fn the_answers_are_those_of_the_command_line() {
+fn answers_equal_those_of_the_command_line() {
     let mut client = Client::new(&["demo.dmp"]);
     for (tool, arguments, command) in [
         (
@@ -214,7 +214,7 @@ fn the_answers_are_those_of_the_command_line() {
             json!({"pattern": "Mm*", "sort": "paged"}),
             &["poolused", "demo.dmp", "5", "Mm*"],
         ),
-        // Both have an index from here on, and know the blocks' contents.
+        // From here on both have an index, so both know the block contents.
         ("diagnose", json!({}), &["diagnose", "demo.dmp"]),
         (
             "references",
@@ -233,7 +233,7 @@ fn the_answers_are_those_of_the_command_line() {
         ),
     ] {
         let mut answer = client.call(tool, arguments);
-        // A long list may not fit into one message.
+        // A long list may not fit into one answer.
         let list = ["tags", "allocations", "blocks"]
             .into_iter()
             .find(|l| answer[l].is_array());
@@ -251,7 +251,7 @@ fn the_answers_are_those_of_the_command_line() {
 }
 
 #[test]
-fn a_cursor_leads_through_all_blocks() {
+fn a_cursor_visits_all_blocks() {
     let mut client = Client::new(&["demo.dmp"]);
     let expected = demo::json(&["allocs", "demo.dmp", "Leak"]);
     let mut seen: Vec<Value> = Vec::new();
@@ -310,14 +310,14 @@ fn logs_and_evidence_are_answered_too() {
 
     let verdict = client.call("diagnose", json!({"dump": "case.zip"}));
     assert_eq!(verdict["findings"][0]["owners"][0]["module"], "myfault");
-    // The one that was asked last is meant.
+    // Without a name, the most recently used file is meant.
     let blocks = client.call("blocks", json!({"tag": "Leak", "limit": 1}));
     assert_eq!(blocks["total_rows"], 601);
     client.end();
 }
 
 #[test]
-fn clients_that_mean_no_good_get_errors_and_no_files() {
+fn malicious_clients_get_errors_and_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("in");
     fs::create_dir(&inside).unwrap();
@@ -432,7 +432,7 @@ fn clients_that_mean_no_good_get_errors_and_no_files() {
         let said = client.fails(tool, arguments);
         assert!(said.contains(word), "{tool}: {said}");
     }
-    // It still answers.
+    // The server still answers.
     assert_eq!(
         client.call("tag", json!({"tag": "Leak"}))["summary"]["allocations"],
         601
@@ -441,7 +441,7 @@ fn clients_that_mean_no_good_get_errors_and_no_files() {
 }
 
 #[test]
-fn what_is_not_there_ends_the_server_before_it_serves() {
+fn a_missing_path_ends_the_server_before_it_serves() {
     let output = demo::poolscope(&["mcp", "no-such.dmp"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2));
@@ -449,7 +449,7 @@ fn what_is_not_there_ends_the_server_before_it_serves() {
         said.contains("no-such.dmp") && said.contains("name a file"),
         "{said}"
     );
-    // Nobody asks anything.
+    // The client closes stdin without a request.
     let empty = demo::poolscope(&["mcp"]).write_stdin("").output().unwrap();
     assert_eq!(empty.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&empty.stderr).contains("no file can be opened"));

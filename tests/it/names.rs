@@ -1,5 +1,5 @@
-//! Functions and source lines from the PDBs of drivers, by the symbol path that nt's PDB
-//! comes from.
+//! Function names and source lines from the PDBs of drivers, found through the same symbol
+//! path as nt's PDB.
 
 use std::fs;
 use std::path::Path;
@@ -17,10 +17,10 @@ use poolscope::synth::truth::Pool;
 use poolscope::synth::{Container, Machine, small};
 use serde_json::Value;
 
-/// A private PDB of our own, its identity, and the source that it was made of.
+/// Our own private PDB and its identity; see `tests/fixtures/pdb`.
 const PDB: &[u8] = include_bytes!("../fixtures/pdb/driver.pdb");
 const GUID: [u8; 16] = *b"\xD0\xAD\x6D\x4D\x9D\xBE\x0A\x9ALLD PDB.";
-/// By `llvm-pdbutil dump -l`: the function PsStart, and lines 128 and 129 in it.
+/// From `llvm-pdbutil dump -l`: the function PsStart, and lines 128 and 129 in it.
 const START: u32 = 0x1020;
 
 /// sub rsp,28h; mov eax,[rcx+8]; mov ecx,1000h; nop; mov r8d,tag; cmp; cmovb; xor ecx,ecx;
@@ -31,7 +31,7 @@ const CODE: &[u8] = &[
     0xc4, 0x28, 0xc3,
 ];
 
-/// A machine with `driver.sys`, which the PDB belongs to, in a file of its own.
+/// Writes a dump of a machine with `driver.sys`, which matches the PDB.
 fn dump(folder: &Path) -> (std::path::PathBuf, Va) {
     let mut spec = small::spec();
     let driver = spec.modules.last_mut().unwrap();
@@ -51,7 +51,7 @@ fn dump(folder: &Path) -> (std::path::PathBuf, Va) {
         age: 1,
     }));
     let base = driver.base;
-    // The tag list has the tags that the trackers count.
+    // The tag list shows tags that the trackers count.
     spec.allocations
         .extend((0..8).map(|_| Allocation::new(*b"PsLn", Pool::NonPaged, 0x60)));
     let path = folder.join("MEMORY.DMP");
@@ -97,12 +97,12 @@ fn a_private_pdb_names_the_function_and_the_line_of_the_allocation() {
     assert_eq!(place["source"]["line"], 129);
     assert_eq!(place["confidence"], Confidence::Certain.word());
     assert!(text.contains("source: c:\\src\\driver.c:129"), "{text}");
-    // Every other place that names addresses takes the same name.
+    // Every other output that names addresses uses the same name.
     let at = base.add(u64::from(START) + 0x1e);
     let name = Some("driver!PsStart+0x1e".to_owned());
     assert_eq!(engine.symbol_at(at), name);
     assert_eq!(engine.points_at(at), name);
-    // The call site on screen: from the references, the tag and the call are marked.
+    // The disassembly on screen, opened from the references: the tag and the call are marked.
     let mut screens = crate::screens::Screens::open_with(&path, &options(&symbols)).unwrap();
     screens.keys("/PsLn\r\r");
     screens.wait_for("driver!PsStart");
@@ -116,7 +116,7 @@ fn a_private_pdb_names_the_function_and_the_line_of_the_allocation() {
     line(&["*fff", " tag ", "mov r8d, 6E4C7350h"]);
     line(&["*fff", "takes tag", "call", "ExAllocatePoolWithTag"]);
     line(&["source: c:\\src\\driver.c:129"]);
-    // The page of a driver's own data has no function, and nothing is invented for it.
+    // The data section of a driver has no functions, and no name is invented for it.
     let data = engine.symbol_at(base.add(0x10)).unwrap();
     assert_eq!(data, "driver+0x10");
 }

@@ -1,5 +1,6 @@
-//! What is published: the crate has what its README leads to, its packages have what a
-//! build makes, and the compiler that it asks for suits its crates.
+//! The published crate and packages: the crate has every file that its README refers to,
+//! the packages have the outputs of the build, and the stated compiler version suits the
+//! dependencies.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +21,7 @@ fn strings(value: &toml::Value) -> Vec<&str> {
 }
 
 #[test]
-fn what_the_readme_links_to_is_in_the_crate() {
+fn files_linked_in_the_readme_are_in_the_crate() {
     let manifest = manifest();
     let included = strings(&manifest["package"]["include"]);
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
@@ -39,7 +40,7 @@ fn what_the_readme_links_to_is_in_the_crate() {
         assert!(included.iter().any(is_in), "{link} is not published");
     }
     assert!(links > 5);
-    // The files that it tells to install are those of this version.
+    // The install instructions name the files of this version.
     let version = manifest["package"]["version"].as_str().unwrap();
     for file in [
         format!("poolscope_{version}-1_amd64.deb"),
@@ -50,7 +51,7 @@ fn what_the_readme_links_to_is_in_the_crate() {
 }
 
 #[test]
-fn no_crate_asks_for_a_newer_compiler_than_this_one_does() {
+fn no_dependency_needs_a_newer_compiler() {
     let output = Command::new(env!("CARGO"))
         .current_dir(root())
         .args(["metadata", "--locked", "--offline", "--format-version=1"])
@@ -80,10 +81,10 @@ fn no_crate_asks_for_a_newer_compiler_than_this_one_does() {
     assert!(asked > 50);
 }
 
-/// The templates of the package managers' manifests name nothing that the script of a
-/// release does not fill in, and no file that it does not make.
+/// The templates of the package manifests use only placeholders that the release script
+/// fills in, and only files that it builds.
 #[test]
-fn the_manifests_are_filled_by_the_release() {
+fn the_release_fills_in_all_placeholders_of_the_manifests() {
     let folder = root().join("assets/packaging");
     let script = fs::read_to_string(folder.join("release.py")).unwrap();
     let mut templates = 0;

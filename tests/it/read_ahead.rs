@@ -1,6 +1,5 @@
-//! A dump that is not in memory is read in file order, ahead of the walk; what is found
-
-//! must not depend on it.
+//! A dump that is not in the page cache is read in file order, ahead of the walk; the
+//! result must not depend on it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +15,8 @@ fn blocks(index: &Snapshot) -> Vec<Block> {
     index.matching(&TagPattern::any()).collect()
 }
 
-/// Walks with and without reading ahead, with room for everything and for next to
-/// nothing, so that every window is a batch of its own.
+/// Compares walks with and without reading ahead, with memory for all windows at once and
+/// for only one window at a time.
 fn holds_for(file: &Path) {
     let engine = Engine::open(file, &Options::default()).unwrap();
     let straight = engine.index(Arc::new(Progress::default())).unwrap();
@@ -39,7 +38,7 @@ fn machine(era: &'static Era) -> Machine {
 }
 
 #[test]
-fn what_is_found_does_not_depend_on_reading_ahead() {
+fn the_result_does_not_depend_on_reading_ahead() {
     let directory = tempfile::tempdir().unwrap();
     for era in [&WIN7, &WIN10_1607, &WIN10_2004, &SERVER_2022] {
         let file = directory.path().join(format!("{}.dmp", era.build));
@@ -49,13 +48,13 @@ fn what_is_found_does_not_depend_on_reading_ahead() {
 }
 
 #[test]
-fn a_file_that_ends_early_ends_the_reading_and_not_the_walk() {
+fn a_truncated_file_ends_reading_ahead_but_not_the_walk() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("cut.dmp");
     let length = machine(&WIN10_2004)
         .write(&file, Container::BitmapKernel)
         .unwrap();
-    // The kernel's own pages come first in it; pool is at the end.
+    // The kernel's own pages come first in the file; pool is at the end.
     let cut = std::fs::File::options().write(true).open(&file).unwrap();
     cut.set_len(length - 200 * 0x1000).unwrap();
     holds_for(&file);

@@ -1,5 +1,5 @@
-//! The README shows what the program really says. `UPDATE_README=1 cargo test readme`
-//! writes its sections anew.
+//! The README shows the program's real output. `UPDATE_README=1 cargo test readme` updates
+//! its sections.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ fn indented(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// The first screen at 80x24, drawn by the program on a pseudo-terminal.
+/// The first screen at 80x24, drawn by the program in a pseudo-terminal.
 fn screen() -> String {
     let size = PtySize {
         rows: 24,
@@ -62,7 +62,7 @@ fn screen() -> String {
     let mut writer = pair.master.take_writer().unwrap();
     writer.write_all(b"q").unwrap();
     child.wait().unwrap();
-    // The only figure on it that a machine's speed changes.
+    // The only number on it that depends on the machine's speed.
     let text = terminal.screen().contents();
     let walked = text
         .find("allocations in ")
@@ -74,7 +74,7 @@ fn screen() -> String {
     }
 }
 
-/// The keys of the table, those that the foot of a screen names or all.
+/// The key table: all keys, or only those in the hints of a screen.
 fn keys(all: bool) -> String {
     let listed = KeyMap::default().listed();
     let mut rows: Vec<(String, &str)> = Vec::new();
@@ -97,7 +97,7 @@ fn keys(all: bool) -> String {
     out
 }
 
-/// Replaces what stands between `<!-- name -->` and `<!-- end -->`.
+/// Replaces the text between `<!-- name -->` and `<!-- end -->`.
 fn with_section(text: &str, name: &str, body: &str) -> String {
     let start = format!("<!-- {name} -->\n");
     let (before, rest) = text
@@ -108,7 +108,7 @@ fn with_section(text: &str, name: &str, body: &str) -> String {
 }
 
 #[test]
-fn the_readme_shows_what_the_program_says() {
+fn the_readme_shows_current_output() {
     let old = std::fs::read_to_string(readme()).unwrap();
     let first = |count, text: &str| text.lines().take(count).collect::<Vec<_>>().join("\n");
     let mut new = with_section(&old, "screen", &indented(&screen()));

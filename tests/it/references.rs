@@ -1,4 +1,4 @@
-//! Every way in which a driver can name a tag, read back from a whole dump.
+//! Every form in which a driver's code can use a tag, read back from a whole dump.
 
 use poolscope::analysis::references::{Confidence, Reference, References, Role, Standing};
 use poolscope::engine::{Engine, Options};
@@ -20,14 +20,14 @@ fn tag(bytes: &[u8; 4]) -> Tag {
     Tag::new(u32::from_le_bytes(*bytes))
 }
 
-/// The only place that has a tag.
+/// The only reference to a tag.
 fn only(found: &References) -> &Reference {
     assert_eq!(found.found.len(), 1, "{:#?}", found.found);
     &found.found[0]
 }
 
 #[test]
-fn every_form_is_what_it_was_made_as() {
+fn every_form_of_reference_is_recognised() {
     use Confidence::{Certain, Coincidence, Likely};
     let (_folder, engine, _) = engine();
     for (form, bytes) in FORMS {
@@ -97,7 +97,7 @@ fn every_form_is_what_it_was_made_as() {
 }
 
 #[test]
-fn constants_of_the_call_are_told() {
+fn pool_type_and_size_of_the_call_are_recognised() {
     let (_folder, engine, _) = engine();
     let told = |bytes: &[u8; 4]| {
         let found = engine.references(tag(bytes));
@@ -114,7 +114,7 @@ fn constants_of_the_call_are_told() {
 }
 
 #[test]
-fn imports_without_names_are_known_by_where_they_lead() {
+fn imports_without_names_are_identified_by_their_target() {
     let (_folder, engine, _) = engine();
     for (bytes, api) in PLAIN.iter().zip([
         "ExAllocatePoolWithTag",
@@ -128,7 +128,7 @@ fn imports_without_names_are_known_by_where_they_lead() {
         assert_eq!(verdict.confidence, Some(Confidence::Certain));
         assert_eq!(found.modules[0].module_name, "plain");
     }
-    // The second piece of a function is named by the first.
+    // The second piece of a function is named after the first.
     let found = engine.references(tag(b"PlCh"));
     let at = only(&found);
     let plain = engine.kernel().modules.iter().find(|m| m.name() == "plain");
@@ -164,10 +164,10 @@ fn structures_in_data_are_recognised() {
 }
 
 #[test]
-fn the_frameworks_default_tag_leads_to_its_driver_and_no_other() {
+fn the_frameworks_default_tag_is_attributed_only_to_its_driver() {
     let (_folder, engine, _) = engine();
     let found = engine.references(tag(&callers::DEFAULT));
-    // The bytes are in the drivers' debug records all the same: `amdacpbus2.pdb`.
+    // The drivers' debug records still contain the bytes: `amdacpbus2.pdb`.
     assert_eq!(found.found.len(), 2);
     for r in &found.found {
         assert_eq!(r.verdict.confidence, Some(Confidence::Coincidence));
@@ -181,7 +181,7 @@ fn the_frameworks_default_tag_leads_to_its_driver_and_no_other() {
 }
 
 #[test]
-fn one_pass_for_all_tags_finds_what_each_search_finds() {
+fn one_pass_for_all_tags_equals_single_searches() {
     let (_folder, engine, machine) = engine();
     let tags: Vec<Tag> = machine.truth.tags.keys().map(tag).collect();
     let one_by_one: Vec<References> = tags.iter().map(|t| engine.references(*t)).collect();
@@ -197,7 +197,8 @@ fn one_pass_for_all_tags_finds_what_each_search_finds() {
         assert_eq!(after.pages_searched, before.pages_searched);
         assert_eq!(after.pages_missing, before.pages_missing);
     }
-    // The tag list names who uses a tag, and leaves out those that have its bytes by chance.
+    // The tag list names modules that use a tag, without those that contain its bytes by
+    // coincidence.
     let machine: &dyn poolscope::engine::Machine = &engine;
     let workers = machine.workers().unwrap();
     let users = machine.referenced_in(&workers, &|| true).unwrap();
@@ -209,9 +210,9 @@ fn one_pass_for_all_tags_finds_what_each_search_finds() {
     }
 }
 
-/// Bytes of every kind over the drivers' code, tables and headers.
+/// Random bytes in the drivers' code, tables and headers.
 #[test]
-fn damaged_images_are_judged_all_the_same() {
+fn damaged_images_are_analysed_without_a_panic() {
     use std::time::{Duration, Instant};
     let machine = Machine::build(&callers::spec()).unwrap();
     let forms = machine.truth.modules.iter().find(|m| m.file == "forms.sys");
@@ -224,7 +225,7 @@ fn damaged_images_are_judged_all_the_same() {
     for round in 0..12 {
         let mut machine = machine.clone();
         for _ in 0..400 {
-            // The headers stay in half of the rounds, so that tables are followed.
+            // Half of the rounds keep the headers, so that the tables are still read.
             let from = if round % 2 == 0 { 0x1000 } else { 0 };
             let at = base.add(from + random(0xf000 - from));
             if machine.memory.frame(at).is_some() {
@@ -247,7 +248,7 @@ fn damaged_images_are_judged_all_the_same() {
 }
 
 #[test]
-fn more_places_than_are_listed_are_counted() {
+fn references_beyond_the_list_limit_are_counted() {
     let mut spec = callers::spec();
     let forms = spec.modules.iter_mut().find(|m| m.file == "forms.sys");
     let many: Vec<u8> = b"Leak".iter().copied().cycle().take(4 * 2000).collect();

@@ -1,5 +1,5 @@
-//! What can't be worked with is refused by name, with a word on what to get instead; what
-//! is cut short is opened as far as it goes, and says so.
+//! A file that cannot be used is refused by name, with a hint what to use instead. A
+//! truncated file is opened as far as possible, with a warning.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ fn place(name: &str) -> PathBuf {
     directory().join(name)
 }
 
-/// Runs a command on a file that must be refused; returns what it says.
+/// Runs a command on a file that must be refused; returns the message.
 fn refusal(name: &str) -> String {
     let output = poolscope(&["poolused", name]).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
@@ -23,7 +23,7 @@ fn refusal(name: &str) -> String {
     error
 }
 
-/// What the file is, and what to do.
+/// Checks that the message says what the file is, and what to do.
 fn is_refused(kind: Broken, what: &str, instead: &str) {
     let name = format!("{kind:?}.dmp");
     kind.write(&place(&name)).unwrap();
@@ -58,13 +58,13 @@ refused! {
 }
 
 #[test]
-fn a_directory() {
+fn a_directory_is_refused() {
     std::fs::create_dir_all(place("folder.dmp")).unwrap();
     assert!(refusal("folder.dmp").contains("a directory"));
 }
 
 #[test]
-fn a_dump_cut_in_its_header() {
+fn a_dump_truncated_in_its_header_is_refused() {
     let machine = crate::machines::small();
     broken::cut_in_header(&place("header-cut.dmp"), machine).unwrap();
     let error = refusal("header-cut.dmp");
@@ -75,7 +75,7 @@ fn a_dump_cut_in_its_header() {
 }
 
 #[test]
-fn a_dump_cut_before_its_page_tables_is_called_truncated() {
+fn a_dump_truncated_before_its_page_tables_is_refused_as_truncated() {
     let machine = crate::machines::small();
     broken::cut_in_data(&place("cut.dmp"), machine, Container::BitmapKernel, 3).unwrap();
     let error = refusal("cut.dmp");
@@ -87,7 +87,7 @@ fn a_dump_cut_before_its_page_tables_is_called_truncated() {
 }
 
 #[test]
-fn a_dump_cut_near_its_end_is_opened_and_says_what_is_missing() {
+fn a_dump_truncated_near_its_end_is_opened_with_a_warning() {
     let machine = crate::machines::small();
     broken::cut_in_data(&place("tail.dmp"), machine, Container::BitmapKernel, 99).unwrap();
     let output = poolscope(&["info", "tail.dmp"]).output().unwrap();

@@ -1,4 +1,4 @@
-//! The screen without a terminal: the state machine, its workers, and what is drawn.
+//! The UI without a terminal: the state machine, its workers, and the drawn screen.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use poolscope::tui::terminal::theme::{Choice, Theme};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-/// Answers that have not come by then don't come.
+/// Maximum time for answers.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// After so long without an event nothing more is on its way.
+/// If no event arrives for this long, no more are pending.
 const QUIET: Duration = Duration::from_millis(40);
 
 const COLUMNS: u16 = 120;
@@ -32,17 +32,17 @@ pub struct Screens {
     app: App,
     workers: Workers,
     events: Receiver<Event>,
-    /// What was sent to the clipboard.
+    /// Texts sent to the clipboard.
     pub copied: Vec<String>,
 }
 
 impl Screens {
-    /// Opens a dump and waits until its pool is walked and judged.
+    /// Opens a dump and waits until its pool is walked and the verdict is known.
     pub fn open(path: &Path) -> Result<Screens, OpenError> {
         Screens::open_with(path, &Options::default())
     }
 
-    /// The same with these options.
+    /// The same with options.
     pub fn open_with(path: &Path, options: &Options) -> Result<Screens, OpenError> {
         let engine: Arc<dyn Machine> = evidence::open(path, options)?;
         let (sender, events) = mpsc::channel();
@@ -50,7 +50,7 @@ impl Screens {
         let workers = Workers::start(Arc::clone(&engine), 0, sender, files).unwrap();
         let theme = Theme::detect(false, Choice::Auto, |_| None);
         let mut app = App::new(Model::of(&*engine), theme, (COLUMNS, ROWS));
-        // It comes when the selection has rested, which would make screens differ by time.
+        // The preview appears when the selection rests, so screens would depend on timing.
         app.shows_preview = false;
         let mut screens = Screens {
             app,
@@ -59,7 +59,7 @@ impl Screens {
             copied: Vec::new(),
         };
         let start = Instant::now();
-        // The verdict is made after the walk; a dump without pool gets none.
+        // The verdict follows the walk; a dump without pool gets none.
         let computing = |screens: &Screens| {
             screens.app.index.stage.is_running() || screens.screen().contains("Verdict: computing")
         };
@@ -70,7 +70,7 @@ impl Screens {
         Ok(screens)
     }
 
-    /// Takes what comes until a text is on the screen.
+    /// Handles events until a text is on the screen.
     pub fn wait_for(&mut self, text: &str) {
         let start = Instant::now();
         while !self.screen().contains(text) {
@@ -79,7 +79,7 @@ impl Screens {
         }
     }
 
-    /// Takes what comes until nothing comes any more.
+    /// Handles events until no more arrive.
     fn settle(&mut self) {
         let start = Instant::now();
         while let Ok(event) = self.events.recv_timeout(QUIET) {
@@ -114,7 +114,7 @@ impl Screens {
         self.screen()
     }
 
-    /// What is drawn, a line per row; every cell's text as it would be sent.
+    /// The screen, one line per row, with the text of each cell as it would be sent.
     pub fn screen(&self) -> String {
         let mut buffer = Buffer::empty(Rect::new(0, 0, COLUMNS, ROWS));
         view::draw(&self.app, &mut buffer);
@@ -126,7 +126,7 @@ impl Screens {
     }
 }
 
-/// The panes that read most of the dump.
+/// Opens the panes that read most of the dump.
 pub fn short_tour(screens: &mut Screens) -> Vec<String> {
     let mut out = vec![screens.screen()];
     for keys in [
@@ -146,11 +146,11 @@ pub fn short_tour(screens: &mut Screens) -> Vec<String> {
     out
 }
 
-/// Every pane, one after the other; what each shows.
+/// Opens every pane, one after the other; returns the screens.
 pub fn tour(screens: &mut Screens) -> Vec<String> {
     let mut out = vec![screens.screen()];
     for keys in [
-        // The summary, the modules and one's bytes, the drivers and one's tags.
+        // The summary, the modules and the memory of one, the drivers and the tags of one.
         "v",
         "\u{1b}",
         "M",
@@ -161,7 +161,7 @@ pub fn tour(screens: &mut Screens) -> Vec<String> {
         "\r",
         "\u{1b}",
         "\u{1b}",
-        // A tag, its references, an allocation as bytes, pointers and text, its page.
+        // A tag, its references, an allocation as bytes, pointers and text, and its page.
         "/Leak\r",
         "\r",
         "\t",
@@ -174,7 +174,7 @@ pub fn tour(screens: &mut Screens) -> Vec<String> {
         "\u{1b}",
         "P",
         "\u{1b}",
-        // Sizes, contents, families, objects.
+        // Sizes, contents, layouts, objects.
         "s",
         "\u{1b}",
         "c",

@@ -1,4 +1,4 @@
-//! The program on a kernel dump of Server 2003 for x64, of which no symbols are at hand.
+//! The program on a kernel dump of Server 2003 for x64, without symbols.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use poolscope::synth::truth::{State, Truth};
 
 use crate::demo::{answer, directory, json};
 
-/// The dump's name in the directory of the sample, and what is in it.
+/// The dump's name in the directory of the sample, and its contents.
 fn dump() -> &'static (String, Truth) {
     static DUMP: OnceLock<(String, Truth)> = OnceLock::new();
     DUMP.get_or_init(|| {
@@ -26,7 +26,7 @@ fn dump() -> &'static (String, Truth) {
 }
 
 #[test]
-fn info_says_what_it_is_and_where_offsets_are_from() {
+fn info_names_the_version_and_the_source_of_offsets() {
     let said = answer(&["info", &dump().0]);
     for part in [
         "5.2.3790 x64 (3790.srv03_sp2_rtm.070216-1710)",
@@ -39,9 +39,10 @@ fn info_says_what_it_is_and_where_offsets_are_from() {
     }
 }
 
-/// In the debugger's documented order for that time, with unknown lines said to be so.
+/// The order is that of WinDbg's documentation for that version; unknown lines are marked
+/// as unknown.
 #[test]
-fn vm_has_the_lines_of_its_time() {
+fn vm_has_the_lines_documented_for_that_version() {
     let said = answer(&["vm", &dump().0]);
     let labels: Vec<&str> = said
         .lines()
@@ -91,7 +92,7 @@ fn vm_has_the_lines_of_its_time() {
 }
 
 #[test]
-fn every_command_answers() {
+fn every_command_works_on_server_2003() {
     let (name, truth) = dump();
     let in_use = |b: &&poolscope::synth::truth::Block| {
         b.tag == *b"Leak" && b.state == State::Allocated && !b.big

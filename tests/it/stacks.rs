@@ -1,5 +1,5 @@
-//! Recorded call stacks: Driver Verifier's lists and its log, on several builds, whole and
-//! damaged.
+//! Recorded call stacks: Driver Verifier's lists and its log, on several builds, undamaged
+//! and damaged.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,24 +20,24 @@ use poolscope::synth::{Container, Machine, etw, sessions};
 use crate::machines;
 use crate::screens::Screens;
 
-/// Records of the log.
+/// Number of records in the log.
 const LENGTH: u32 = 64;
 
-/// A machine with a watched driver, and what must be found.
+/// A machine with a verified driver, and the expected result.
 struct Scene {
     machine: Machine,
     laid: Laid,
     era: &'static Era,
-    /// Live blocks of the tag: their first bytes and sizes without headers.
+    /// Live blocks of the tag: address and size, without headers.
     live: Vec<(Va, u64)>,
-    /// Two stacks of allocations and one of frees.
+    /// Two stacks of allocations and one of a free.
     stacks: [Vec<Va>; 3],
     /// The two callers on the driver's list.
     callers: [Va; 2],
 }
 
-/// Blocks with which stack in the log: twelve with the first, three with the second, one
-/// whose newest record is its free, one whose record was written over.
+/// The blocks of each stack in the log: twelve of the first, three of the second. Of one
+/// more block the newest record is a free, and of another the record was overwritten.
 const FIRST: u64 = 12;
 const SECOND: u64 = 3;
 
@@ -72,7 +72,7 @@ impl Scene {
             frames: stacks[stack].clone(),
         };
         let mut calls = Vec::new();
-        // The one whose record is written over, and what writes over it.
+        // The block whose record is overwritten, and the calls that overwrite it.
         calls.push(call(live[19], 0, 0));
         let elsewhere = machine.truth.blocks.iter().filter(|b| b.tag == *b"File");
         let elsewhere: Vec<(Va, u64)> = elsewhere.map(|b| (b.body(), 0x10)).take(20).collect();
@@ -154,7 +154,7 @@ impl Scene {
         self.ask(&StacksOf::Tag(TagPattern::parse("Leak").unwrap()))
     }
 
-    /// The rows as they must be: source, event, frames and count.
+    /// Checks the rows: source, event, frames and count.
     fn check(&self, found: &Stacks) {
         let row = |source, stack: &[Va], count| (source, stack.to_vec(), count);
         let [first, second, _] = &self.stacks;
@@ -239,7 +239,7 @@ fn an_address_has_all_its_records() {
 }
 
 #[test]
-fn a_tag_of_a_driver_that_was_not_watched_has_none() {
+fn a_tag_of_an_unverified_driver_has_no_stacks() {
     let scene = Scene::new(&WIN7, false);
     let found = scene.ask(&StacksOf::Tag(TagPattern::parse("CM31").unwrap()));
     assert_eq!(found.rows, []);
@@ -258,7 +258,7 @@ fn a_tag_of_a_driver_that_was_not_watched_has_none() {
     assert_eq!(json["coverage"]["drivers"], serde_json::json!([]));
 }
 
-/// A change to a machine, and what the warnings must say.
+/// A name, a change to a machine, and the expected warning.
 type Damage = (&'static str, fn(&mut Machine, &Laid), &'static str);
 
 const DAMAGES: [Damage; 12] = [
@@ -344,7 +344,7 @@ fn damaged_records_end_in_a_warning() {
                 "{name}: {warnings}\n{:?}",
                 found.notes
             );
-            // Nothing is invented: no count is higher than on the whole machine.
+            // Nothing is invented: no count is higher than on the undamaged machine.
             for row in &found.rows {
                 assert!(row.count <= FIRST, "{name}: {row:?}");
             }
@@ -353,7 +353,7 @@ fn damaged_records_end_in_a_warning() {
 }
 
 #[test]
-fn stacks_of_zeros_and_records_of_nothing_are_no_stacks() {
+fn zeroed_log_records_give_no_stacks() {
     let mut scene = Scene::new(&WIN7, false);
     let zeros = vec![0; scene.laid.stride as usize - 0x18];
     for slot in 0..u64::from(LENGTH) {
@@ -368,7 +368,7 @@ fn stacks_of_zeros_and_records_of_nothing_are_no_stacks() {
 }
 
 #[test]
-fn a_log_longer_than_its_block_of_pool_is_cut() {
+fn a_log_longer_than_its_pool_block_is_truncated() {
     let mut scene = Scene::new(&WIN7, false);
     let blocks = scene.machine.truth.blocks.iter();
     let big = blocks
@@ -386,7 +386,7 @@ fn a_log_longer_than_its_block_of_pool_is_cut() {
 }
 
 #[test]
-fn the_command_and_its_forms_answer() {
+fn the_command_answers_in_all_its_forms() {
     let scene = Scene::new(&WIN10_2004, false);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
@@ -424,9 +424,9 @@ fn the_command_and_its_forms_answer() {
     assert!(state.contains("leaker: nonpaged allocations"), "{state}");
 }
 
-/// Pool events of a session: allocations without a later free, by stack.
+/// Pool events of a trace session: allocations without a later free, by stack.
 #[test]
-fn trace_buffers_show_who_allocates_now() {
+fn trace_buffers_show_current_allocators() {
     for era in [&WIN7, &WIN10_1607, &WIN10_2004] {
         let mut machine = machines::whole(era).clone();
         let truth = &machine.truth;
@@ -466,7 +466,7 @@ fn trace_buffers_show_who_allocates_now() {
     }
 }
 
-/// Without symbols the records are found by what they are.
+/// Without symbols, the records are found by their structure.
 #[test]
 fn records_are_found_by_structure_without_symbols() {
     for era in [&WIN11_22H2, &WIN11_24H2] {
@@ -486,21 +486,21 @@ fn records_are_found_by_structure_without_symbols() {
         let listed = machine.truth.blocks.iter();
         let listed = listed.filter(|b| b.tag == *b"Leak" && !b.big);
         assert!(pool.map(|r| r.count).sum::<u64>() <= listed.count() as u64);
-        // The functions of these kernels are not known: nothing is said of what happened.
+        // The functions of these kernels are unknown, so the event of a log record is unknown.
         let mut log = found.rows.iter().filter(|r| r.source == Recorder::Log);
         assert!(log.clone().count() > 0, "{said}");
         assert!(log.all(|r| r.event.is_none()));
     }
 }
 
-/// The lines of a screen with a word.
+/// The lines of a screen that contain a word.
 fn lines(screen: &str, word: &str) -> Vec<String> {
     let found = screen.lines().filter(|line| line.contains(word));
     found.map(|line| line.trim_end().to_owned()).collect()
 }
 
 #[test]
-fn the_screen_of_a_tag_has_its_stacks() {
+fn the_tag_screen_shows_its_stacks() {
     let scene = Scene::new(&WIN10_2004, false);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
@@ -519,7 +519,7 @@ fn the_screen_of_a_tag_has_its_stacks() {
 }
 
 #[test]
-fn evidence_and_tables_keep_the_stacks() {
+fn evidence_and_datasets_include_the_stacks() {
     let scene = Scene::new(&WIN10_2004, false);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
@@ -600,17 +600,17 @@ fn recorded_callers_name_the_owner() {
         best.reasons[0].contains("Driver Verifier recorded"),
         "{best:?}"
     );
-    // A tag that nothing is recorded of is judged as before.
+    // A tag without records is attributed as before.
     let leak = engine.attribution(Tag::of("Leak").unwrap(), Some(&index));
     let owners = leak.owners.ranked.iter().flat_map(|o| &o.reasons);
     assert!(owners.clone().count() > 0);
     assert!(owners.into_iter().all(|r| !r.contains("recorded")));
 }
 
-/// What is in a node of the database of Server 2022 is not public: that there is one is
-/// said, and Driver Verifier is not called off then.
+/// The nodes of Server 2022's stack database are not documented. Its existence is reported,
+/// and Driver Verifier then counts as on.
 #[test]
-fn a_database_of_stacks_is_recognised() {
+fn a_stack_database_is_recognised() {
     let mut machine = machines::whole(&SERVER_2022).clone();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
@@ -643,9 +643,9 @@ fn a_database_of_stacks_is_recognised() {
     assert!(!after.contains("was off"), "{after}");
 }
 
-/// Sessions have their pools at the same addresses, and records do not name a session.
+/// All sessions have their pool at the same addresses, and records do not contain the session.
 #[test]
-fn records_of_session_pool_are_joined_where_one_session_has_the_block() {
+fn session_pool_records_are_joined_if_only_one_session_has_the_block() {
     let mut spec = poolscope::synth::small::of_era(&WIN7);
     spec.processes = ["System", "a.exe", "b.exe"].map(String::from).to_vec();
     spec.allocations = poolscope::synth::small::allocations(&spec);
@@ -709,7 +709,7 @@ fn records_of_session_pool_are_joined_where_one_session_has_the_block() {
 
 /// The answer in each form.
 #[test]
-fn stacks_are_written_in_every_form() {
+fn stacks_are_written_in_every_format() {
     let scene = Scene::new(&WIN7, false);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");

@@ -1,5 +1,5 @@
-//! What the program is made of: crates of one registry, and few lines that the compiler
-//! can't vouch for, each with its reason.
+//! The parts of the program: crates from one registry only, and few uses of `unsafe`, each
+//! with a reason.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ fn root() -> &'static Path {
 }
 
 #[test]
-fn every_crate_is_from_the_one_registry_with_a_checksum() {
+fn every_crate_is_from_crates_io_with_a_checksum() {
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
     let mut count = 0;
     for package in lock.split("[[package]]").skip(1) {
@@ -33,26 +33,25 @@ fn every_crate_is_from_the_one_registry_with_a_checksum() {
     assert!(count > 50);
 }
 
-/// Files that may have `unsafe`, and how many times each has it.
+/// Files that may contain `unsafe`, and the number of uses in each.
 const UNSAFE: [(&str, usize); 13] = [
     // The mapping of the dump.
     ("src/dump/mapping.rs", 1),
-    // Unpacked pages, copied and handed out without a lock; the mapping of the file they are
-    // kept in.
+    // Decompressed pages, copied and shared without a lock; the mapping of their file.
     ("src/dump/packed.rs", 3),
-    // SIGBUS: mmap over lost pages, fstat, sigaction, errno, the bits that are marked; a
-    // mapping of its test.
+    // SIGBUS: mmap over lost pages, fstat, sigaction, errno, the bitmap of lost pages; a
+    // mapping in its test.
     ("src/dump/guard.rs", 10),
     // The same on Windows: sections, views, reserved addresses, the exception handler.
     ("src/dump/view.rs", 12),
-    // What the system says of memory, and the handler of a console's events.
+    // The system's memory status, and the handler of console events.
     ("src/system/memory.rs", 2),
     ("src/system/console.rs", 1),
-    // Sessions and signals of the job, which take and give numbers.
+    // Sessions and signals of the job: calls that take and return numbers.
     ("src/tui/terminal/signals.rs", 2),
-    // Tests: an allocator that counts, and signals to processes of their own.
+    // Tests: a counting allocator, and signals to their own child processes.
     ("tests/memory/main.rs", 5),
-    // The processor time that an input takes.
+    // The processor time of a fuzzing input.
     ("fuzz/fuzz_targets/harness/mod.rs", 1),
     ("tests/it/cache.rs", 1),
     ("tests/it/symbols.rs", 1),
@@ -72,7 +71,7 @@ fn sources(under: &Path, out: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn unsafe_is_where_it_may_be_and_says_why() {
+fn unsafe_code_is_only_in_listed_files_and_has_reasons() {
     let mut files = vec![root().join("build.rs")];
     for folder in ["src", "tests", "benches", "examples", "fuzz"] {
         sources(&root().join(folder), &mut files);
@@ -98,7 +97,7 @@ fn unsafe_is_where_it_may_be_and_says_why() {
                 continue;
             }
             count += 1;
-            // An impl's reason is above it, and covers its functions.
+            // The reason for an `unsafe impl` is above it, and covers its functions.
             let above = lines[number.saturating_sub(8)..number].iter().rev();
             let reason = above.clone().any(|l| l.contains("SAFETY:"));
             assert!(reason, "{name}:{}: no SAFETY reason", number + 1);
@@ -113,9 +112,9 @@ fn unsafe_is_where_it_may_be_and_says_why() {
     assert_eq!(found, allowed);
 }
 
-/// Held by `cargo deny check` where that is installed; the file itself by this.
+/// `cargo deny check` enforces the rules if it is installed; this test only checks the file.
 #[test]
-fn the_rules_for_dependencies_are_there() {
+fn rules_for_dependencies_exist() {
     let rules = fs::read_to_string(root().join("deny.toml")).unwrap();
     for section in ["[licenses]", "[sources]", "[bans]", "[advisories]"] {
         assert!(rules.contains(section), "{section}");

@@ -1,4 +1,5 @@
-//! PDBs from the command line: what is needed, what is fetched, and what never is.
+//! PDBs on the command line: which are needed, which are downloaded, and when the network
+//! is never used.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -16,20 +17,20 @@ use poolscope::synth::Container;
 
 use crate::demo::{directory, json, poolscope};
 
-/// A PDB of our own and its identity; see `tests/fixtures/pdb`.
+/// Our own PDB and its identity; see `tests/fixtures/pdb`.
 const PDB: &[u8] = include_bytes!("../fixtures/pdb/driver.pdb");
 const GUID: &[u8; 16] = b"\xD0\xAD\x6D\x4D\x9D\xBE\x0A\x9ALLD PDB.";
 const KEY: &str = "4D6DADD0BE9D9A0A4C4C44205044422E1";
-/// The identity that the sample's kernel states.
+/// The PDB identity of the sample's kernel.
 const SAMPLE_GUID: &[u8; 16] = b"\x13\x74\x9e\x33\x76\x35\x9c\x43\xbc\xdf\x7e\x02\x29\xda\x37\x73";
 const SAMPLE_KEY: &str = "339E74133576439CBCDF7E0229DA37731";
 
-/// The small machine with a kernel that no built-in table knows: its PDB is the fixture.
+/// The small machine with a kernel that no built-in table knows; its PDB is the fixture.
 fn unknown() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     FILE.get_or_init(|| {
         let file = directory().join("fixture.dmp");
-        // Written aside: other processes of these tests may be reading it.
+        // Written to another name first, because other test processes may be reading it.
         let fresh = directory().join(format!("fixture-{}.dmp", std::process::id()));
         let machine = crate::machines::small();
         machine.write(&fresh, Container::BitmapKernel).unwrap();
@@ -43,7 +44,8 @@ fn unknown() -> &'static Path {
     })
 }
 
-/// A symbol server; `None` as the body is a 404, and a body half as long as said stalls.
+/// A symbol server. Without a body it answers 404; if `length` exceeds the body, the
+/// download stalls.
 struct Server {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -78,7 +80,7 @@ impl Server {
 }
 
 fn serve(mut stream: &TcpStream, log: &Mutex<Vec<String>>, body: Option<&[u8]>, length: usize) {
-    // Before the request is read: a connection alone would be too much.
+    // Before the request is read: even a connection must be noticed.
     log.lock().unwrap().push(String::new());
     let mut lines = BufReader::new(stream).lines();
     let Some(Ok(request)) = lines.next() else {
@@ -118,7 +120,7 @@ fn stored(store: &TempDir) -> PathBuf {
 }
 
 #[test]
-fn what_is_needed_is_told_without_a_network() {
+fn needed_pdbs_are_listed_without_a_network() {
     let (status, out, err) = run(&["symbols", "demo.dmp"]);
     assert_eq!((status, err.as_str()), (Some(0), ""));
     let store = format!("ntkrnlmp.pdb/{SAMPLE_KEY}/ntkrnlmp.pdb");
@@ -145,7 +147,7 @@ fn what_is_needed_is_told_without_a_network() {
 }
 
 #[test]
-fn an_unknown_kernel_says_what_to_fetch_and_takes_it_when_it_is_there() {
+fn an_unknown_kernel_names_the_pdb_and_uses_it_when_present() {
     let dump = unknown().to_str().unwrap();
     let (status, _, err) = run(&["info", dump]);
     assert_eq!(status, Some(0));
@@ -166,7 +168,7 @@ fn an_unknown_kernel_says_what_to_fetch_and_takes_it_when_it_is_there() {
 }
 
 #[test]
-fn a_missing_pdb_is_fetched_once_from_the_server_on_the_path() {
+fn a_missing_pdb_is_downloaded_once() {
     let (server, store) = (Server::good(), TempDir::new().unwrap());
     let dump = unknown().to_str().unwrap();
     let path = server.path(&store);
@@ -187,7 +189,7 @@ fn a_missing_pdb_is_fetched_once_from_the_server_on_the_path() {
 }
 
 #[test]
-fn programs_that_fetch_at_once_leave_one_whole_file() {
+fn parallel_downloads_leave_one_complete_file() {
     let (server, store) = (Server::good(), TempDir::new().unwrap());
     let dump = unknown().to_str().unwrap();
     let path = server.path(&store);
@@ -213,7 +215,7 @@ fn the_variable_names_a_server_as_the_option_does() {
 }
 
 #[test]
-fn no_network_means_no_connection_whatever_is_asked() {
+fn no_network_prevents_every_connection() {
     let (server, store) = (Server::good(), TempDir::new().unwrap());
     let path = server.path(&store);
     let dump = unknown().to_str().unwrap();
@@ -232,7 +234,7 @@ fn no_network_means_no_connection_whatever_is_asked() {
         assert_eq!(err.contains("--no-network"), refused);
         assert!(!out.is_empty());
     }
-    // Nor is one made for a kernel that is built in, or only to say what is needed.
+    // No request for a kernel with built-in layouts, or for only listing the needed PDBs.
     run(&["vm", "demo.dmp", "--symbols", &path]);
     run(&["symbols", dump, "--symbols", &path]);
     thread::sleep(Duration::from_millis(200));
@@ -240,7 +242,7 @@ fn no_network_means_no_connection_whatever_is_asked() {
 }
 
 #[test]
-fn a_download_that_fails_leaves_an_answer_with_a_warning() {
+fn a_failed_download_is_only_a_warning() {
     let (server, store) = (Server::new(None, 0), TempDir::new().unwrap());
     let path = server.path(&store);
     let dump = unknown().to_str().unwrap();
@@ -248,7 +250,7 @@ fn a_download_that_fails_leaves_an_answer_with_a_warning() {
     assert_eq!(status, Some(0));
     assert!(out.contains("built-in layouts"), "{out}");
     assert!(err.contains("no such file"), "{err}");
-    // Asked for outright it is an error, but the answer is there.
+    // With an explicit --download it is an error, but the answer is printed.
     let (status, out, err) = run(&["symbols", dump, "--download", "--symbols", &path]);
     assert_eq!(status, Some(1));
     assert!(out.contains(KEY));
@@ -262,7 +264,7 @@ fn a_download_that_fails_leaves_an_answer_with_a_warning() {
 }
 
 #[test]
-fn symbols_downloads_what_is_not_there() {
+fn symbols_downloads_missing_pdbs() {
     let (server, store) = (Server::good(), TempDir::new().unwrap());
     let path = server.path(&store);
     let dump = unknown().to_str().unwrap();
@@ -274,7 +276,7 @@ fn symbols_downloads_what_is_not_there() {
 }
 
 #[test]
-fn without_caches_nothing_is_kept_that_the_path_does_not_name() {
+fn without_caches_pdbs_are_stored_only_on_the_symbol_path() {
     let server = Server::good();
     let cache = TempDir::new().unwrap();
     let url = format!("srv*http://{}", server.address);
@@ -291,7 +293,7 @@ fn without_caches_nothing_is_kept_that_the_path_does_not_name() {
     assert!(err.contains("no directory to store it in"), "{err}");
     assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
     let err = run(&["info", dump, "--symbols", &url]);
-    // Where the system's debugger keeps them, if it has one.
+    // The cache of the installed debugger on Windows.
     let store = match cfg!(windows) {
         true => "Dbg/sym",
         false => "poolscope/symbols",
@@ -302,7 +304,7 @@ fn without_caches_nothing_is_kept_that_the_path_does_not_name() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_download_leaves_no_part_of_a_file() {
+fn an_interrupted_download_leaves_no_partial_file() {
     let store = TempDir::new().unwrap();
     let server = Server::new(Some(&PDB[..30_000]), PDB.len());
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("poolscope"))
@@ -322,7 +324,7 @@ fn an_interrupted_download_leaves_no_part_of_a_file() {
     assert_eq!(entries(), 1, "the download has not started");
     thread::sleep(Duration::from_millis(300));
     let pid = i32::try_from(child.id()).unwrap();
-    // SAFETY: a signal to a child that is still waited for.
+    // SAFETY: a signal to a child that has not been waited for.
     unsafe { libc::kill(pid, libc::SIGINT) };
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(entries(), 0);

@@ -1,5 +1,5 @@
-//! A kernel that neither a PDB nor a built-in table knows: what matters is found by
-//! structure, and is the same as with symbols.
+//! A kernel that is unknown both to PDBs and to built-in tables: the important structures
+//! are found by a search, with the same results as with symbols.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ fn open(path: &Path) -> (Engine, Vec<Block>) {
 }
 
 #[test]
-fn accounts_and_blocks_are_those_found_with_symbols() {
+fn counters_and_blocks_equal_those_found_with_symbols() {
     let [known, unknown] = dumps();
     let (with, blocks) = open(&known);
     let (without, found) = open(&unknown);

@@ -1,5 +1,5 @@
-//! What fuzzing found, and what it begins with, through the very functions that the
-//! harnesses in `fuzz/` call: no panic, nothing that hangs, nothing that takes all memory.
+//! Runs the seeds and the stored fuzzing cases through the same functions as the harnesses
+//! in `fuzz/`: no panics, no hangs, and limited memory.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,11 +12,11 @@ use super::{NOW, PEAK, alone};
 #[path = "../../fuzz/src/lib.rs"]
 mod fuzz;
 
-/// Bytes that a run may take beside what was there.
+/// Maximum bytes that a run may allocate.
 const MOST_MEMORY: usize = 512 << 20;
 
-/// The limit of the harnesses is a second of optimised code. This is not, and shares the
-/// machine with other tests: a hang is still told from work.
+/// The harnesses have a limit of one second with optimised code. This code is not optimised
+/// and shares the machine with other tests, so the limit is higher; it still detects hangs.
 const MOST_TIME: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 2 });
 
 /// The stored inputs of a target.
@@ -41,7 +41,7 @@ fn replay(name: &str) {
     let seeds = seeds.map(|(i, seed)| (PathBuf::from(format!("seed-{i}")), seed));
     let stored = cases(name);
     assert!(!stored.is_empty(), "no stored inputs of {name}");
-    // What is made once is not a run's.
+    // Shared state of the target does not count for a run.
     fuzz::prepare(name);
     for (path, input) in seeds.chain(stored) {
         let before = NOW.load(Ordering::SeqCst);
@@ -72,7 +72,7 @@ macro_rules! replayed {
         })*
 
         #[test]
-        fn every_target_is_replayed() {
+        fn stored_cases_of_every_target_pass() {
             let here = [$(stringify!($target)),*];
             let all: Vec<&str> = fuzz::TARGETS.iter().map(|t| t.name).collect();
             assert_eq!(here.as_slice(), all);

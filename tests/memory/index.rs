@@ -1,5 +1,5 @@
-//! What the index takes of memory, counted by the allocator: 8 bytes a block when it is
-//! finished, and never twice its size while it is built.
+//! Memory of the index, counted by the allocator: 8 bytes per block when finished, and
+//! never twice its size while it is built.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,11 +13,11 @@ use poolscope::pool::index::{Collector, Owner, Snapshot, WINDOW};
 
 use super::{PEAK, alone, measured};
 
-/// Blocks in a window of the smallest blocks there are in practice, and their tags.
+/// Number of the smallest realistic blocks in a window, and number of tags.
 const PER_WINDOW: u64 = WINDOW / 0x20;
 const TAGS: u64 = 500;
 
-/// An index as the walk builds it: window after window, through a worker's buffer.
+/// Builds an index as the walk does: window after window, through a worker's buffer.
 fn synthetic(blocks: u64) -> Snapshot {
     let owner = Arc::new(Owner::default());
     let mut buffer = Collector::default();
@@ -64,33 +64,33 @@ fn holds_for(blocks: u64) {
 }
 
 #[test]
-fn twenty_million_blocks() {
+fn twenty_million_blocks_stay_within_the_memory_limit() {
     holds_for(20_000_000);
 }
 
 /// `cargo test --release --test memory index:: -- --ignored --nocapture`
 #[test]
 #[ignore = "takes two gigabytes of memory"]
-fn two_hundred_million_blocks_in_two_and_a_half_gigabytes() {
+fn two_hundred_million_blocks_fit_in_two_and_a_half_gigabytes() {
     holds_for(200_000_000);
     assert!(PEAK.load(Ordering::SeqCst) < 2_500_000_000);
 }
 
 #[test]
-fn an_order_takes_four_bytes_a_row_and_no_copy_of_the_blocks() {
+fn an_order_takes_four_bytes_per_row_without_copying_blocks() {
     let _alone = alone();
     let index = synthetic(4_000_000);
     let list = index.blocks(Tag::new(0x6161_6161));
     let (rows, taken, peak) = measured(|| sort::by_size(&list, None, true, &|| true).unwrap());
     assert_eq!(rows.len() as u64, list.len());
     assert!(taken <= rows.len() * 4 + (1 << 16), "{taken}");
-    // Each piece of work counts 8,192 sizes.
+    // Each work item counts 8,192 sizes.
     assert!(peak <= rows.len() * 8 + (2 << 20), "{peak}");
 }
 
-/// A walk of a dump: what it leaves, and what it took meanwhile.
+/// The walk of a dump: memory afterwards, and peak memory.
 #[test]
-fn a_walk_keeps_to_its_limit() {
+fn a_walk_respects_its_memory_limit() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.dmp");
@@ -102,7 +102,7 @@ fn a_walk_keeps_to_its_limit() {
             ..Options::default()
         };
         let engine = Engine::open(&path, &options).unwrap();
-        // What is read on first use, and is no part of the index.
+        // Data that is read on first use, and is not part of the index.
         let _ = (engine.system_pool(), engine.session_pools());
         measured(|| engine.index(Arc::default()).unwrap())
     };

@@ -1,5 +1,5 @@
-//! Tests that count what is allocated: a program of their own, because the allocator and
-//! its counters are the whole program's.
+//! Tests that count allocations. They are a separate program, because the allocator and its
+//! counters are global.
 #![allow(clippy::unwrap_used)]
 
 mod fuzz_cases;
@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-/// One test at a time: the counters are everybody's.
+/// Only one test runs at a time, because the counters are global.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(|e| e.into_inner())
@@ -20,12 +20,12 @@ struct Counting;
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to the system's allocator as it came; the counters are beside.
+// SAFETY: every call is passed unchanged to the system's allocator; the counters are separate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
         PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller guarantees the same contract.
         unsafe { System.alloc(layout) }
     }
 
@@ -39,7 +39,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What is allocated after a piece of work that was not before, and the most meanwhile.
+/// Runs `work`; returns the bytes that it left allocated, and the peak.
 fn measured<T>(work: impl FnOnce() -> T) -> (T, usize, usize) {
     let before = NOW.load(Ordering::SeqCst);
     PEAK.store(before, Ordering::SeqCst);

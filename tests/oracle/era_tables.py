@@ -1,15 +1,15 @@
-"""Makes a table of src/synth/era/tables from public symbols in Volatility 3's JSON form.
+"""Writes a table of src/synth/era/tables from public symbols in Volatility 3's JSON form.
 
     python3 era_tables.py ISF.json.xz [BASE.txt…] > tables/win12.txt
     python3 era_tables.py LAYOUTS.json BUILD [BASE.txt…] > tables/win12.txt
 
 The second form reads {build: {type: {field: [offset, size]}}}, where "." is the type.
-Only the differences are written: the bases are the tables of the builds before, each a
-list of differences to the one that is named behind it.
+Only the differences are written: the bases are the tables of earlier builds, each a list of
+differences from the next one on the command line.
 
-The builder's tables come from here and not from assets/, so that a wrong offset in the
-one shows as a disagreement with the other. Names that a kernel does not have are left
-out. Some places are flattened: ("MiState", "Vs.SizeOfPagedPoolInPages").
+The builder's tables are made by this script and not from assets/, so that a wrong offset in
+one of them shows as a disagreement with the other. Names that a kernel does not have are left
+out. Nested fields are flattened: ("MiState", "Vs.SizeOfPagedPoolInPages").
 """
 
 import json
@@ -188,7 +188,7 @@ class Layouts:
         if path in fields:
             return fields[path][0]
         for field, (offset, *_) in fields.items():
-            # Members without a name are flattened: "u1.Flink".
+            # Unnamed members are flattened: "u1.Flink".
             if field.startswith("u") and field.partition(".")[2] == path:
                 return offset
         name, _, rest = path.partition(".")
@@ -210,7 +210,7 @@ def tables(isf):
     for ty, names in FIELDS.items():
         own = ty
         if ty == "_KLDR_DATA_TABLE_ENTRY":
-            # Up to 8.1 the type is public under the name of its user-mode twin.
+            # Up to 8.1, public symbols have this type only under its user-mode name.
             own, ty = ty if ty in isf.types else "_LDR_DATA_TABLE_ENTRY", "_LDR_DATA_TABLE_ENTRY"
         fields += [(ty, n, isf.place(own, n)) for n in names.split()]
     fields += [("MiState", n, isf.place("_MI_SYSTEM_INFORMATION", n)) for n in STATE]
@@ -221,7 +221,7 @@ def tables(isf):
 
 
 def read(path):
-    """A table as {(kind, name…): value}, with None for what is absent."""
+    """A table as {(kind, name…): value}, with None for absent names."""
     said = {}
     for line in open(path):
         words = line.split()

@@ -4,9 +4,9 @@
     python3 tests/oracle/faults.py              # all faults in one build
     python3 tests/oracle/faults.py --one-by-one # one build per fault
 
-Each fault names the unit test that must fail. The tests are those of the faulted file, so
-that one build can have all faults: no other fault reaches the test. The files are
-restored afterwards, also when the run is interrupted.
+Each fault names the unit test that must fail. The test is in the faulted file, so that one
+build can contain all faults: no other fault affects the test. The files are restored
+afterwards, even if the run is interrupted.
 """
 
 import pathlib
@@ -93,35 +93,35 @@ FAULTS = [
         "tui/screens/bytes.rs",
         'hex += "??";',
         'hex += "00";',
-        "unreadable_is_not_zero_and_not_blank",
+        "unreadable_memory_is_neither_zero_nor_blank",
     ),
     (
         "the smallest tag comes first",
         "tui/screens/tags.rs",
         "false => order.sort_by_key(|i| std::cmp::Reverse(by(i))),",
         "false => order.sort_by_key(by),",
-        "the_leak_comes_first_and_the_letters_reorder",
+        "the_leak_comes_first_and_letters_change_the_order",
     ),
     (
         "blocks of one size are in no order of address",
         "tui/data/blocks.rs",
         "sizes.reverse().then(a.va.cmp(&b.va))",
         "sizes.reverse().then(b.va.cmp(&a.va))",
-        "every_order_finds_its_rows_again",
+        "every_order_finds_the_row_of_a_block",
     ),
     (
         "a query's > is >=",
         "tui/input/query.rs",
         "Operator::Above => order == Greater",
         "Operator::Above => order != Less",
-        "comparisons_join_as_in_speech",
+        "comparisons_combine_with_and_or_not_and_parentheses",
     ),
     (
         "a frame is compared with nothing, so that all of it is sent",
         "tui/terminal/diff/mod.rs",
         "self.shadow = next;",
         "self.shadow = vec![ScreenCell::blank(); next.len()];",
-        "every_frame_looks_as_it_was_drawn",
+        "every_frame_looks_the_same_in_an_emulator",
     ),
 ]
 

@@ -1,10 +1,10 @@
-"""Holds `poolscope mcp` against the client of the `mcp` package (2.x) from PyPI.
+"""Tests `poolscope mcp` with the client of the `mcp` package (2.x) from PyPI.
 
     mcp_client.py POOLSCOPE DUMP [--transcript]
 
-Shakes hands, lists the tools, and finds the owner of the sample's leak in at most five
+Connects, lists the tools, and finds the owner of the sample's leak in at most five
 calls; the client checks every structured answer against the tool's schema. With
---transcript each call and the start of its answer are printed.
+--transcript, prints each call and the start of its answer.
 """
 
 import asyncio

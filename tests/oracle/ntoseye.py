@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""Holds ntoseye against a dump that poolscope's builder made.
+"""Compares ntoseye's output with a dump of poolscope's builder.
 
     cargo install ntoseye --no-default-features --features cli
     cargo run --example synth -- 2004-rtm-plain bitmap-full plain.dmp truth.json
     tests/oracle/ntoseye.py ntoseye SYMBOLS plain.dmp truth.json
 
-SYMBOLS is a directory with ntkrnlmp.pdb of kernel 10.0.19041.329 in it (its address is
-what `poolscope symbols plain.dmp` prints). ntoseye opens no kernel without its PDB, and
-none whose DirectoryTableBase has bits beside the address, as real ones may.
+SYMBOLS is a directory with ntkrnlmp.pdb of kernel 10.0.19041.329 (`poolscope symbols
+plain.dmp` prints its URL). ntoseye cannot open a kernel without its PDB, or with a
+DirectoryTableBase that has extra bits in the address, as real ones can.
 
-Compared are the loaded modules, the bytes of each tag by `!poolused`, and the blocks of
-each tag by `!poolfind`: address and size. Exit status 0 when nothing differs but for
-what ntoseye is known to do otherwise: it finds blocks by what looks like a header, so it
-gives freed ones that still look allocated, stops at 1,024 of a tag and at 256 tags, has no
-blocks of pages that are paged out, gives the whole pages of a large block, and calls some
-blocks of paged heaps "NonPagedPool". Why the last, has not been found out.
+Compares the loaded modules, the bytes of each tag from `!poolused`, and the address and size
+of each tag's blocks from `!poolfind`. Exit status 0 if there are only known differences:
+ntoseye recognises blocks by their headers, so it lists freed blocks that still look
+allocated; it stops at 1,024 blocks of a tag and at 256 tags; it lacks blocks of paged-out
+pages; it reports whole pages for a large block; and it calls some blocks of paged heaps
+"NonPagedPool", for an unknown reason.
 """
 import json
 import re
@@ -69,7 +69,7 @@ def main():
 
     table = used(run(program, symbols, dump, "!poolused"))
     accounts = {value(tag): tuple(sums) for tag, sums in truth["accounts"].items()}
-    # Tags that found no place in the first table are in a second one, which it leaves out.
+    # ntoseye ignores the second tracker table, for tags without a slot in the first one.
     left_out = [tag for tag in accounts if tag not in table]
     wrong = {f"{t:#x}": (a, table[t]) for t, a in accounts.items() if t in table and table[t] != a}
     check(f"bytes of {len(accounts) - len(left_out)} tags, {len(left_out)} left out", not wrong, wrong)
@@ -78,7 +78,7 @@ def main():
     for tag in sorted({row[1] for row in truth["all"]}):
         if not re.fullmatch(r"[A-Za-z0-9]{4}", tag):
             continue
-        # It names the first byte that the owner sees.
+        # ntoseye reports the address after the pool header.
         own = {row[0] + (0 if row[5] else 16): row for row in truth["all"] if row[1] == tag}
         if len(own) > 1000:
             continue

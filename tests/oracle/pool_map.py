@@ -1,21 +1,20 @@
 #!/usr/bin/env python3
-"""Holds the pool map of MemProcFS against a dump that poolscope's builder made.
+"""Compares the pool map of MemProcFS with a dump of poolscope's builder.
 
     python3 -m venv venv && venv/bin/pip install memprocfs leechcorepyc
     cargo run --example synth -- 2004-plain full plain.dmp truth.json
     LD_LIBRARY_PATH=… venv/bin/python tests/oracle/pool_map.py plain.dmp truth.json
 
-The folders of both packages (vmm.so, leechcore.so) must be on LD_LIBRARY_PATH, and
-libusb-1.0 be there. Symbols come from the info.db of the package, which knows many
-kernels by identity.
+The folders of both packages (vmm.so, leechcore.so) must be on LD_LIBRARY_PATH, and libusb-1.0
+must be installed. Symbols come from the package's info.db, which knows many kernels by
+identity.
 
-Compared are address, tag, pool and backend of every block in use. What MemProcFS does
-otherwise, and is not counted: blocks that only wait on a list for the next allocation
-are in use to it; entries of the big page table that are free (bit 0 of the address) are
-listed; a chunk's unused rest is part of the block; blocks of 0xff0 bytes, whose owners
-asked for 0xfd1 to 0xfe0, are taken for whole pages without a header. Exit status 0 when nothing else
-differs. Without `-plain` it also misses subsegments with the FullCommit bit, slots whose
-two bits are 3, and blocks that go over a page's end by up to 0x40 bytes.
+Compares address, tag, pool and backend of every block in use. Known differences of MemProcFS
+are ignored: it counts blocks on lookaside lists as in use; it lists free entries of the big
+page table (bit 0 of the address); the unused rest of a chunk is part of the block; blocks of
+0xff0 bytes (requests of 0xfd1 to 0xfe0) are read as whole pages without a header. Exit status
+0 if nothing else differs. Without `-plain` it also misses subsegments with the FullCommit bit,
+slots whose two bits are 3, and blocks that cross a page boundary by up to 0x40 bytes.
 """
 import json
 import sys
@@ -28,7 +27,7 @@ IN_USE = ("Allocated", "Lookaside")
 
 
 def ours(path):
-    """Blocks by what their owner sees."""
+    """Blocks by the address after the pool header."""
     with open(path, encoding="utf-8") as file:
         truth = json.load(file)
     blocks = {}

@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
-"""Holds other readers against the images of memory that poolscope's builder writes.
+"""Reads the memory images of poolscope's builder with other programs.
 
     python3 -m venv venv && venv/bin/pip install volatility3 memprocfs leechcorepyc dissect.hypervisor
     cargo build --example synth
     tests/oracle/snapshots.py target/debug/examples/synth venv SYMBOLS FOLDER
 
 SYMBOLS is a folder of Volatility symbol tables (see volatility.py). MemProcFS needs
-libusb-1.0. Where they are installed, libkdumpfile (python3-libkdumpfile, for python3 of the
-system), makedumpfile and readelf are asked too. FOLDER is filled with images.
+libusb-1.0. If they are installed, libkdumpfile (python3-libkdumpfile, for the system's
+python3), makedumpfile and readelf are used too. The images are written to FOLDER.
 
-Every reader has to see the machine's memory byte by byte as the raw image has it, or its
-build and modules as the builder laid them down. Prints a line per check; exit status 0 when
-all hold.
+Every reader must see the same memory, byte by byte, as in the raw image, or the build and
+the modules that the builder wrote. Prints a line per check; exit status 0 if all pass.
 """
 import json
 import os
@@ -21,7 +20,7 @@ import sys
 
 MACHINE = "2004-plain"
 BUILD = 19041
-# Kind of the builder, file, and who reads it.
+# The builder's container, the file, and its readers.
 IMAGES = [
     ("raw", "a.raw", ["volatility", "memprocfs"]),
     ("vmware", "b.vmsn", ["volatility", "memprocfs"]),
@@ -67,7 +66,7 @@ print(stored, differ)
 """
 
 
-# Plain blocks alone: what is compressed it gives as it is stored.
+# Only for uncompressed blocks: dissect returns compressed data as stored.
 DISSECT = """
 import struct, sys
 from dissect.hypervisor.descriptor.hyperv import HyperVFile
@@ -88,7 +87,7 @@ print(pages, differ)
 
 
 class Checks:
-    """The lines that are printed, and whether all held."""
+    """Prints the results, and records whether all passed."""
 
     def __init__(self):
         self.holds = True
@@ -104,7 +103,7 @@ def run(command, **options):
 
 
 def va(address):
-    """Readers know the 48 bits that are translated."""
+    """Readers use only the 48 bits that are translated."""
     return address & 0xFFFF_FFFF_FFFF
 
 
@@ -113,7 +112,7 @@ def modules(truth):
 
 
 def memory_of(path):
-    """The file that is given to readers: of VMware's two the one with the memory."""
+    """The file to read; for VMware, the memory file."""
     return path.removesuffix(".vmsn") + ".vmem" if path.endswith(".vmsn") else path
 
 

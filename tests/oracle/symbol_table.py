@@ -1,15 +1,15 @@
-"""Makes a Volatility 3 symbol table of an era whose kernel no public table is of.
+"""Makes a Volatility 3 symbol table for a builder kernel without a public table.
 
     python3 symbol_table.py NEAREST.json.xz LAYOUTS.json ERA.rs TABLE.json.xz
 
 NEAREST is the public table of the nearest kernel (10.0.22000.318 for Windows 11 22H2 and
 24H2, 10.0.14393.4583 for 1803). Its types get the offsets and sizes of LAYOUTS
-(assets/layouts/26100.json); its symbols the addresses of the builder's era
-(src/synth/era/win11_24h2.rs; 22H2 has those of win11.rs, 1803 those of win10_1607.rs), and
-no others stay. TABLE is named by the identity of the era, a byte sixteen times over:
-26262626262626262626262626262626-1.json.xz.
+(assets/layouts/26100.json). Its symbols get the addresses of the builder's kernel
+(src/synth/era/win11_24h2.rs; 22H2 uses those of win11.rs, 1803 those of win10_1607.rs); other
+symbols are removed. The name of TABLE is the identity of the builder's kernel, one byte
+repeated sixteen times: 26262626262626262626262626262626-1.json.xz.
 
-So what is tried here is another program's reading, on the layouts that poolscope has too.
+This tests another program's reading, with the same layouts that poolscope uses.
 """
 
 import json

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Holds Volatility 3 against a dump that poolscope's builder made.
+"""Compares Volatility 3's output with a dump of poolscope's builder.
 
     python3 -m venv venv && venv/bin/pip install volatility3
     cargo run --example synth -- demo full demo.dmp truth.json
     tests/oracle/volatility.py venv/bin/vol SYMBOLS demo.dmp truth.json
 
-SYMBOLS is a folder of Volatility symbol tables in which
-windows/ntkrnlmp.pdb/339E74133576439CBCDF7E0229DA3773-1.json.xz is the table of kernel
-6.1.7601.24540, and so on for other eras (JPCERT/CC publishes it; `vol` can also make it from the PDB). Volatility
-opens full dumps (type 1 or 5), and images: `-- demo vmware a.vmsn truth.json` and then a.vmem, raw,
-elf, virtualbox. Prints a line per check; exit status 0 when all hold.
+SYMBOLS is a folder of Volatility symbol tables. It contains
+windows/ntkrnlmp.pdb/339E74133576439CBCDF7E0229DA3773-1.json.xz for kernel 6.1.7601.24540, and
+tables for the other versions (JPCERT/CC publishes them; `vol` can also make them from the
+PDB). Volatility opens full dumps (type 1 or 5), and images: `-- demo vmware a.vmsn truth.json`
+and then a.vmem, raw, elf, virtualbox. Prints a line per check; exit status 0 if all pass.
 """
 import json
 import subprocess
@@ -25,7 +25,7 @@ def plugin(vol, symbols, dump, name):
 
 
 def va(address):
-    """Volatility knows the 48 bits that are translated."""
+    """Volatility uses only the 48 bits that are translated."""
     return address & 0xFFFF_FFFF_FFFF
 
 
@@ -50,7 +50,7 @@ def main():
     got = {(row["Name"], va(row["Base"]), row["Size"]) for row in rows}
     holds = check("modules", got, {(name, va(base), size) for name, base, size in truth["modules"]})
 
-    # Volatility shows the tag as stored: the protected bit makes its last letter odd.
+    # Volatility shows the tag as stored: the protected bit changes its last character.
     rows = plugin(vol, symbols, dump, "windows.bigpools.BigPools")
     got = {(va(row["Allocation"]), row["Tag"][:3], row["NumberOfBytes"]) for row in rows}
     want = {(va(at), tag[:3], size) for at, tag, size, _ in truth["big"]}

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""Holds Volatility 2 against a dump of Server 2003 x64 that poolscope's builder made.
+"""Compares Volatility 2's output with the builder's dump of Server 2003 x64.
 
     git clone https://github.com/volatilityfoundation/volatility
     cargo run --example synth -- 2003 full 2003.dmp truth.json
     tests/oracle/volatility2.py "python2.7 volatility/vol.py" 2003.dmp truth.json
 
-It is the one public reader with types of build 3790 for x64 (profile Win2003SP2x64), and
-needs Python 2.7; plugins that want modules of their own are not used here. Volatility 3
-has no symbol table for this kernel without the PDB, and kdmp-parser knows no types.
+Volatility 2 is the only public reader with the types of build 3790 for x64 (profile
+Win2003SP2x64). It needs Python 2.7; plugins that need further packages are not used here.
+Volatility 3 has no symbol table for this kernel without the PDB, and kdmp-parser has no types.
 
-What it reads of such a dump: header, page tables, the debugger data block by its size of
-0x318, modules loaded and unloaded, processes by their list and by a scan for blocks of
-nonpaged pool (PoolType odd), and the keys of the big page table. What it does not: kernel
-dumps (type 2), the trackers ("does not track pool tags"), the pages of large allocations,
-blocks on lookaside lists, the trackers of other processors. Prints a line per check; exit
-status 0 when all hold.
+Volatility 2 reads the header, page tables, the debugger data block (by its size of 0x318),
+loaded and unloaded modules, processes from their list and from a scan for blocks of nonpaged
+pool (PoolType odd), and the keys of the big page table. It does not read kernel dumps (type
+2), the trackers ("does not track pool tags"), the pages of large allocations, blocks on
+lookaside lists, and the trackers of other processors. Prints a line per check; exit status 0
+if all pass.
 """
 import json
 import subprocess
@@ -26,7 +26,7 @@ PROTECTED = 0x8000_0000
 def plugin(vol, dump, name):
     command = [*vol.split(), "-f", dump, "--profile=Win2003SP2x64", "--output=json", name]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    # Warnings of plugins that can't be loaded come on the same stream.
+    # Warnings about plugins that cannot be loaded are on the same stream.
     answers = [line for line in done.stdout.splitlines() if line.startswith('{"rows"')]
     if not answers:
         sys.exit(f"{name}: {(done.stderr or done.stdout)[-2000:]}")
@@ -64,7 +64,7 @@ def main():
     got = {(row["Allocation"], int(row["Tag"])) for row in rows}
     listed = [b for b in truth["all"] if b[5] and b[6] != "Unlisted"]
     want = {(b[0], key(b[1], b[7])) for b in listed}
-    # It leaves out what it can't read the first page of: one is in the page file here.
+    # It omits blocks whose first page is unreadable: here, one is in the page file.
     gone = want - got if len(want - got) == 1 else set()
     holds &= check("big page table", got, want - gone)
 

@@ -1,15 +1,15 @@
-//! Writes the inputs that fuzzing begins with: `corpus/TARGET/seed-N` beside this crate.
-//! Behind a seed that does no damage, lists of edits follow that are anything: from a single
-//! byte the fuzzer is long in getting to lists of many.
+//! Writes the initial inputs for fuzzing: `corpus/TARGET/seed-N` beside this crate. For
+//! each seed without damage it adds random lists of edits, because the fuzzer takes long to
+//! get from a single byte to long lists.
 
 use std::fs;
 use std::path::Path;
 
-/// A seed that is shorter only says what is to be damaged.
+/// A seed that is shorter only chooses a bed and has no edits.
 const BARE: usize = 4;
-/// Bytes of edits: one of them, and up to some dozens.
+/// Lengths of the edit lists in bytes: from one edit to some dozens.
 const LENGTHS: [usize; 8] = [6, 8, 12, 20, 36, 70, 150, 400];
-/// Lists of each length.
+/// Number of lists of each length.
 const EACH: u64 = 3;
 
 fn main() -> std::io::Result<()> {
@@ -35,7 +35,7 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Bytes without an order, the same in each run.
+/// Pseudo-random bytes, the same in each run.
 fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let next = || {

@@ -1,4 +1,4 @@
-//! Memory, code and types at an address.
+//! Commands for memory, code and types at an address.
 
 use super::*;
 
@@ -32,7 +32,7 @@ pub(in crate::command) fn memory(words: &mut Words) -> Result<Request> {
     Ok(Request::Memory(Memory { shape, at, end }))
 }
 
-/// The elements that one command shows at most.
+/// Maximum number of elements that one command shows.
 const MOST_ELEMENTS: u64 = 1 << 16;
 
 fn elements(words: &Words, text: &str) -> Result<u64> {
@@ -47,8 +47,8 @@ fn elements(words: &Words, text: &str) -> Result<u64> {
         })
 }
 
-/// `s -a @#Base @#End "Leak"`, `s -d fffff800`00000000 L?… 6b61654c`: in this tool the
-/// search for a tag in images.
+/// Treated as a search of the images for a tag: `s -a @#Base @#End "Leak"`,
+/// `s -d fffff800`00000000 L?… 6b61654c`.
 pub(in crate::command) fn search(words: &mut Words) -> Result<Request> {
     let all = words.remaining();
     let last = all.last().cloned().unwrap_or_default();
@@ -78,7 +78,8 @@ pub(in crate::command) fn search(words: &mut Words) -> Result<Request> {
 
 pub(in crate::command) fn type_at(words: &mut Words) -> Result<Request> {
     while let Some(option) = words.take_if(|w| w.starts_with('-')).map(str::to_owned) {
-        // Depth and form of the listing; what is printed is one level, one field a line.
+        // Depth and format options are accepted but have no effect: the output is always
+        // one level, one field per line.
         let plain = option.trim_start_matches('-');
         let harmless = matches!(plain, "v" | "b" | "o" | "n" | "y" | "a" | "s");
         let depth = plain.starts_with('r')

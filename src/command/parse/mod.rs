@@ -1,4 +1,4 @@
-//! Arguments of each command.
+//! The arguments of each command.
 
 mod memory;
 mod modules;
@@ -22,8 +22,8 @@ use super::request::{
     Request, Shape, SortBy, Target, TypeAt, Verifier,
 };
 
-/// Flags of `!vm` that are documented. Bit 0 leaves the processes out, which are never
-/// listed; the others ask for parts that a dump's summary does not have.
+/// Checks the documented flags of `!vm`. Bit 0 omits processes, which are never listed; the
+/// other bits request parts that the summary does not have.
 pub(in crate::command) fn vm(words: &mut Words) -> Result<Request> {
     if let Some(word) = words.take().map(str::to_owned) {
         let flags = flags(words, &word)?;
@@ -38,7 +38,7 @@ pub(in crate::command) fn vm(words: &mut Words) -> Result<Request> {
     Ok(Request::Vm)
 }
 
-/// A number as the debugger reads flags: `0x` or hexadecimal digits alone.
+/// A number as WinDbg parses flags: hexadecimal digits with or without `0x`.
 fn flags(words: &Words, word: &str) -> Result<u64> {
     expression::number(word).ok_or_else(|| {
         Refusal(format!(
@@ -84,7 +84,7 @@ pub(in crate::command) fn pool_used(words: &mut Words) -> Result<Request> {
 }
 
 fn pool_used_flags(words: &Words, word: &str) -> Result<u64> {
-    // Decimal without 0x, as the command line always had it.
+    // Decimal unless it starts with 0x, as on the command line.
     let flags = match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
         Some(_) => flags(words, word)?,
         None => word.parse().unwrap_or(u64::MAX),
@@ -104,12 +104,12 @@ fn pool_used_flags(words: &Words, word: &str) -> Result<u64> {
     Ok(flags)
 }
 
-/// A tag as it is typed: its characters, or `0x` and its value, as WinDbg's TagValue.
+/// Parses a tag: its characters, or its value with `0x`, as WinDbg's TagValue.
 pub(in crate::command) fn pattern(text: &str) -> Result<TagPattern> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let value = match digits {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        // Eight digits are not four characters.
+        // Eight digits cannot be four characters, so they are a value.
         None => (text.len() == 8)
             .then(|| u32::from_str_radix(text, 16).ok())
             .flatten(),
@@ -195,7 +195,7 @@ fn address(words: &mut Words) -> Result<Expression> {
         return Err(words.missing("an address"));
     };
     let mut text = first;
-    // A sum may be written with blanks.
+    // A sum may contain spaces.
     loop {
         let open = text.ends_with(['+', '-', '('])
             || text.matches('(').count() > text.matches(')').count();
@@ -233,7 +233,7 @@ pub(in crate::command) fn page(words: &mut Words) -> Result<Request> {
     Ok(Request::Page(Page { at, only }))
 }
 
-/// A tag, or none for the one on the screen.
+/// The typed tag; none for the tag on screen.
 fn chosen(words: &mut Words) -> Result<Chosen> {
     let Some(word) = words.take().map(str::to_owned) else {
         return Ok(None);

@@ -1,10 +1,10 @@
-//! Modules and symbols.
+//! Commands for modules and symbols.
 
 use super::*;
 
 pub(in crate::command) fn modules(words: &mut Words) -> Result<Request> {
     let mut out = Modules::default();
-    // `lmvm`, `lmv`, `lmk` and the like: options without a blank.
+    // `lmvm`, `lmv`, `lmk` and similar: options without a space.
     let glued = words
         .name()
         .get(2..)
@@ -20,7 +20,8 @@ pub(in crate::command) fn modules(words: &mut Words) -> Result<Request> {
         while let Some(letter) = letters.next() {
             match letter {
                 'v' => out.verbose = true,
-                // Loaded, kernel, with symbols, sorted by start or name: all of them are.
+                // Filters and orders (loaded, kernel, with symbols, sorted by start or
+                // name) are accepted but have no effect.
                 'o' | 'l' | 'k' | 's' | 'n' | 'f' | 't' | 'i' | 'p' | 'e' | 'c' | 'd' => {}
                 '1' if letters.peek() == Some(&'m') => {
                     letters.next();
@@ -51,7 +52,7 @@ pub(in crate::command) fn modules(words: &mut Words) -> Result<Request> {
         let Some(word) = words.take().map(str::to_owned) else {
             break;
         };
-        // `modules DUMP nt` names a module; the debugger's letters are for `lm`.
+        // `modules DUMP nt` names a module; WinDbg's option letters only apply to `lm`.
         let is_option = match words.name() {
             "modules" => matches!(word.as_str(), "a" | "m" | "v" | "vm"),
             _ => word.len() <= 3 && word.chars().all(|c| "vlkosnftipecuam1".contains(c)),
@@ -91,7 +92,8 @@ pub(in crate::command) fn nearest(words: &mut Words) -> Result<Request> {
 
 pub(in crate::command) fn symbols(words: &mut Words) -> Result<Request> {
     while let Some(option) = words.take_if(|w| w.starts_with('/')).map(str::to_owned) {
-        // /n, /a, /z: the order; /0, /1, /2, /v, /t, /q: what is printed beside the name.
+        // /n, /a, /z: the order; /0, /1, /2, /v, /t, /q: additional output. Accepted but
+        // without effect.
         if !matches!(
             option.as_str(),
             "/n" | "/a" | "/v" | "/0" | "/1" | "/2" | "/q" | "/t"

@@ -1,4 +1,4 @@
-//! Processes, handles and objects.
+//! Commands for processes, handles and objects.
 
 use super::*;
 
@@ -24,7 +24,7 @@ pub(in crate::command) fn handles(words: &mut Words) -> Result<Request> {
     Ok(Request::Handles(Handles { process, kind }))
 }
 
-/// A process; none for 0 (all processes) or -1 (the current one).
+/// A process; `None` for 0 (all processes) or -1 (the current one).
 fn process(words: &mut Words) -> Result<Option<Expression>> {
     match words.peek() {
         None => Ok(None),

@@ -1,4 +1,4 @@
-//! Driver Verifier, and the stacks that it recorded.
+//! Commands for Driver Verifier and the stacks that it recorded.
 
 use super::*;
 

@@ -18,7 +18,7 @@ use crate::tui::screens::report::ReportView;
 use crate::tui::screens::tag::{Pane, TagView, pool_word};
 use crate::tui::widgets::list::Cursor;
 
-/// A way through a list.
+/// A movement within a list.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::tui) enum Move {
     Lines(i64),
@@ -28,7 +28,7 @@ pub(in crate::tui) enum Move {
 }
 
 impl App {
-    /// Does what a key means.
+    /// Runs the action that a key is bound to.
     pub(in crate::tui) fn act(&mut self, action: Action) {
         match action {
             Action::Up => self.travel(Move::Lines(-1)),
@@ -141,7 +141,7 @@ impl App {
         }
     }
 
-    /// The instructions around the selected reference.
+    /// Opens the disassembly around the selected reference.
     fn disassembly(&mut self) {
         let Some(view) = self.tag_view() else {
             return;
@@ -158,7 +158,7 @@ impl App {
         }
     }
 
-    /// The next pool: of the list on screen, or of the tag list.
+    /// Switches to the next pool, in the list on screen or in the tag list.
     fn next_pool(&mut self) {
         match self.stack.last_mut() {
             Some(Screen::Tag(view)) => {
@@ -188,7 +188,7 @@ impl App {
         ));
     }
 
-    /// The pane with the keys alone, or all of them.
+    /// Gives the whole screen to the focused pane, or shows all panes again.
     fn zoom(&mut self) {
         match self.stack.last_mut() {
             Some(Screen::Tag(view)) => view.zoom = !view.zoom,
@@ -198,7 +198,7 @@ impl App {
         }
     }
 
-    /// The page around what is selected.
+    /// Shows the page that contains the selected address.
     fn page(&mut self) {
         let place = match self.stack.last() {
             Some(Screen::Tag(view)) => view.current().map(|b| (b.va, b.session)),
@@ -302,7 +302,7 @@ impl App {
         }
     }
 
-    /// Folds or unfolds the section of a heading, or runs the command of a step.
+    /// Folds or unfolds a report section, or runs the command of a next step.
     fn open_report_line(&mut self) {
         let width = layout::areas(self.size).body.width;
         let Some(Screen::Report(view)) = self.stack.last_mut() else {
@@ -321,7 +321,7 @@ impl App {
         }
     }
 
-    /// The memory of the selected row of the uppermost list.
+    /// The memory of the selected row in the topmost list.
     fn bytes_of_row(&self) -> Option<BytesView> {
         self.stack.iter().rev().find_map(|screen| match screen {
             Screen::Tag(view) => Some(match view.pane {
@@ -358,7 +358,7 @@ impl App {
         })
     }
 
-    /// In memory: to where the pointer on the line points.
+    /// In the memory view: goes to the target of the pointer on the selected line.
     fn follow(&mut self) {
         let Some(Screen::Bytes(view)) = self.stack.last_mut() else {
             return;
@@ -474,7 +474,7 @@ impl App {
         }
     }
 
-    /// The row, or the whole of what has no rows.
+    /// The selected row, or the whole text of a screen without rows.
     pub(in crate::tui) fn text_to_copy(&self) -> Option<String> {
         let text = match self.stack.last() {
             None if self.summary_focused => None,

@@ -1,4 +1,4 @@
-//! What is asked of the workers, and what becomes of their answers.
+//! Requests to the workers, and what the state machine does with their answers.
 
 use super::{App, Screen};
 use crate::memory::Va;
@@ -11,7 +11,7 @@ use crate::tui::data::table::TableData;
 use crate::tui::screens::tag::TagView;
 
 impl App {
-    /// Asks a worker; returns the request's number.
+    /// Sends a question to a worker; returns the request number.
     pub(in crate::tui) fn ask(&mut self, question: Question) -> u64 {
         self.last_number += 1;
         let number = self.last_number;
@@ -19,7 +19,7 @@ impl App {
         number
     }
 
-    /// Asks for the allocations of the open tag as they are wanted now.
+    /// Requests the allocations of the open tag with its current order, filter and pool.
     pub(in crate::tui) fn ask_blocks(&mut self) {
         let indexing = self.indexing();
         let model = &self.model;
@@ -42,7 +42,8 @@ impl App {
         }
     }
 
-    /// Asks again when the index has more of the open tag than is shown.
+    /// Requests the allocations again if the index has more of the open tag than the screen
+    /// shows.
     fn refresh_blocks(&mut self) {
         let now = |tag, app: &App| (found_of(&app.model, tag), app.indexing());
         let Some(view) = self.tag_view() else {
@@ -57,7 +58,8 @@ impl App {
         }
     }
 
-    /// Stays on the screen: what is looked at from now on may not be what it seems.
+    /// Records a failure of the dump file. The message stays on screen, because data that
+    /// is read from now on may be wrong.
     pub(super) fn take_failure(&mut self, why: &str) {
         self.add_warning(why);
         self.failure = Some(format!("! {why}"));
@@ -133,7 +135,7 @@ impl App {
                         break;
                     }
                 }
-                // The walk may have ended before the answer to an earlier state came.
+                // The walk may have ended before this answer, which is from an earlier state.
                 self.refresh_report();
             }
             Body::Baseline(baseline) if number == self.baseline_asked => {
@@ -159,8 +161,7 @@ impl App {
         }
     }
 
-    /// Asks for the table or the report on screen, when it has neither an answer nor one
-    /// to come.
+    /// Requests the table or report on screen, unless its answer has arrived or is on the way.
     pub(super) fn ask_screen(&mut self) {
         let question = match self.stack.last() {
             Some(Screen::Table(table)) if table.data.is_none() && table.awaited == 0 => {
@@ -178,7 +179,7 @@ impl App {
         };
         let running = self.indexing();
         let number = self.ask(question);
-        // Only the newest of a kind is answered.
+        // Workers answer only the newest request of each kind.
         for screen in &mut self.stack {
             if let Screen::Table(table) = screen {
                 table.awaited = 0;
@@ -194,7 +195,7 @@ impl App {
         }
     }
 
-    /// A report of a walk that was not done is made again when it is.
+    /// Requests the report again when the walk is done, if it was made during the walk.
     fn refresh_report(&mut self) {
         let running = self.indexing();
         if let Some(Screen::Report(view)) = self.stack.last_mut()
@@ -208,13 +209,13 @@ impl App {
             let number = self.ask(Question::Report { marks });
             if let Some(Screen::Report(view)) = self.stack.last_mut() {
                 view.awaited = number;
-                // Whatever comes is the last word.
+                // The next report is final.
                 view.early = false;
             }
         }
     }
 
-    /// A table or a report has no answer: shows the reason in its place.
+    /// Shows why a table or report request failed, in place of its contents.
     fn fail_screen(&mut self, number: u64, why: &str) {
         for screen in &mut self.stack {
             match screen {
@@ -254,7 +255,7 @@ fn found_of(model: &Model, tag: Tag) -> u64 {
     model.tag(tag).map_or(0, |row| row.found.listed())
 }
 
-/// A question of the open tag has no answer: shows the reason in its place.
+/// Shows why a request of the open tag failed, in place of the result.
 fn fail_tag_request(view: &mut TagView, number: u64, why: &str) {
     if view.awaited.blocks == number {
         view.awaited.blocks = 0;
@@ -270,8 +271,8 @@ fn fail_tag_request(view: &mut TagView, number: u64, why: &str) {
     }
 }
 
-/// Hands an answer to the open tag; one to an older request is dropped. Returns what to
-/// tell the user.
+/// Applies an answer to the open tag; drops answers to older requests. Returns a message
+/// for the user.
 fn take_tag_answer(view: &mut TagView, number: u64, body: Body) -> Option<String> {
     match body {
         Body::Blocks {

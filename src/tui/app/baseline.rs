@@ -1,4 +1,4 @@
-//! Comparing the open dump with earlier ones, as the state machine sees it.
+//! Comparing the open dump with earlier ones: the state machine's side.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ const MODULES: [TableColumn; 3] = [
 ];
 
 impl App {
-    /// Compares the open dump with earlier points, in the order of time.
+    /// Compares the open dump with earlier points, in chronological order.
     pub fn compare_with(&mut self, paths: Vec<PathBuf>) {
         self.message = Some(match paths.as_slice() {
             [one] => format!("comparing with {}…", clean(one)),
@@ -63,13 +63,13 @@ impl App {
         self.ask(Question::Baseline { paths, options })
     }
 
-    /// The same before the main loop runs; returns what is to be done.
+    /// The same before the main loop runs; returns the effects to execute.
     pub fn start_with_baseline(&mut self, paths: Vec<PathBuf>) -> Vec<Effect> {
         self.compare_with(paths);
         std::mem::take(&mut self.effects)
     }
 
-    /// `:baseline` with files, or without: the points that there are.
+    /// `:baseline` with files, or without arguments: the list of points.
     pub(in crate::tui) fn baseline_line(&mut self, words: &[String]) -> Result<(), String> {
         match words {
             [] if self.model.baseline.is_none() => {
@@ -98,7 +98,7 @@ impl App {
         Ok(())
     }
 
-    /// Asks again after the dump was read again.
+    /// Requests the comparison again after the dump was read again.
     pub(in crate::tui) fn renew_baseline(&mut self) {
         if !self.baseline_paths.is_empty() {
             let paths = self.baseline_paths.clone();
@@ -106,7 +106,7 @@ impl App {
         }
     }
 
-    /// Takes the comparison.
+    /// Applies the comparison.
     pub(in crate::tui) fn take_baseline(&mut self, baseline: Baseline) {
         self.message = Some(match baseline.warnings.first() {
             Some(warning) => format!("baseline: {}; {warning}", baseline.words()),
@@ -117,7 +117,7 @@ impl App {
         });
         self.model.baseline = Some(Arc::new(baseline));
         self.tags.rearrange(&self.model);
-        // The report is made again with the trend.
+        // The report is made again, now with the trend.
         for screen in &mut self.stack {
             match screen {
                 Screen::Report(view) if view.typed.is_none() && view.awaited == 0 => {
@@ -147,7 +147,7 @@ impl App {
         }
     }
 
-    /// `:history`, with a tag, with `pools`, or of what is on screen.
+    /// `:history` with a tag, with `pools`, or for the tag on screen.
     pub(in crate::tui) fn history_line(&mut self, what: Option<String>) -> Result<(), String> {
         let tag = match what.as_deref() {
             None => {

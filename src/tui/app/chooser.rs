@@ -1,4 +1,4 @@
-//! Choosing the columns of the tag list, and what is kept of it.
+//! Choosing the columns of the tag list, and saving the choice.
 
 use crate::tui::app::App;
 use crate::tui::app::actions::Move;
@@ -13,7 +13,7 @@ impl App {
         self.chooser = Some(Cursor::default());
     }
 
-    /// Moves in the column chooser. False when it is not open.
+    /// Moves in the column chooser. Returns false if it is closed.
     pub(in crate::tui) fn travel_chooser(&mut self, how: Move) -> bool {
         let Some(cursor) = &mut self.chooser else {
             return false;
@@ -29,7 +29,7 @@ impl App {
         true
     }
 
-    /// The next choice about the selected column.
+    /// Switches the selected column to its next choice.
     pub(in crate::tui) fn change_column(&mut self) {
         let Some(cursor) = self.chooser else {
             return;
@@ -49,11 +49,11 @@ impl App {
         self.keep_settings();
     }
 
-    /// Decides about columns by name, as `:columns owner -share` does: a name is always
-    /// shown, one with a minus never.
+    /// Sets column choices by name, as in `:columns owner -share`: a named column is always
+    /// shown, one with a minus sign never.
     ///
     /// # Errors
-    /// A name that no column has.
+    /// A name that is not a column.
     pub(in crate::tui) fn choose_columns(&mut self, names: &[String]) -> Result<(), String> {
         if names.is_empty() {
             self.show_tags();
@@ -84,7 +84,7 @@ impl App {
         Ok(())
     }
 
-    /// Shows every column by the width of the screen again.
+    /// Shows every column by screen width again.
     pub(in crate::tui) fn reset_columns(&mut self) {
         self.tags.choices.clear();
         self.message = Some("all columns are shown by width".into());
@@ -110,7 +110,7 @@ impl App {
         self.effects.push(Effect::KeepSettings(Box::new(settings)));
     }
 
-    /// Takes what was decided before.
+    /// Applies saved settings.
     pub(in crate::tui) fn take_settings(&mut self, settings: Settings) {
         self.tags.choices = settings.tag_columns;
         self.shows_preview = !settings.hide_preview;

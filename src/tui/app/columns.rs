@@ -1,4 +1,4 @@
-//! Keys that ask about a column: sort by it, rows like this one, how often each value is.
+//! Column keys: sort by the column, filter by its value, count its values.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::tui::screens::layout;
 use crate::tui::screens::tag::Pane;
 
 impl App {
-    /// Selects the next column of the list, or the one before.
+    /// Selects the next or the previous column of the list.
     pub(in crate::tui) fn step_column(&mut self, step: i64) {
         match self.stack.last_mut() {
             None => {
@@ -35,7 +35,7 @@ impl App {
         }
     }
 
-    /// The name in queries of the selected column.
+    /// The name of the selected column in queries.
     fn column_name(&self) -> Option<&'static str> {
         let first =
             |fields: &[crate::tui::input::query::Field], at: usize| fields.get(at)?.names.first();
@@ -78,7 +78,7 @@ impl App {
         }
     }
 
-    /// Shows only rows like the selected one in the selected column.
+    /// Shows only rows with the value of the selected cell.
     pub(in crate::tui) fn like_this(&mut self) {
         let query = match self.stack.last() {
             None => self.tags.current(&self.model).and_then(|row| {
@@ -105,7 +105,7 @@ impl App {
         }
     }
 
-    /// Filters the list on screen, on top of what it is filtered by.
+    /// Adds a filter to the list on screen, combined with its current filter.
     pub(in crate::tui) fn filter_here(&mut self, query: &str) {
         let now = match self.stack.last() {
             None => &self.tags.filter,
@@ -124,7 +124,7 @@ impl App {
     /// Filters the list on screen.
     ///
     /// # Errors
-    /// What is wrong with the text; the list stays as it was.
+    /// What is wrong with the query; the list is unchanged.
     pub(in crate::tui) fn set_filter(&mut self, text: &str) -> Result<(), String> {
         match self.stack.last_mut() {
             None => self.tags.set_filter(&self.model, text),
@@ -140,7 +140,7 @@ impl App {
         }
     }
 
-    /// How often each value is in the selected column.
+    /// Opens the frequency table of the selected column.
     pub(in crate::tui) fn frequency(&mut self) {
         match self.stack.last() {
             Some(Screen::Bytes(_)) => self.frequency_of_pointers(),
@@ -156,7 +156,7 @@ impl App {
         }
     }
 
-    /// At this offset of all the tag's allocations.
+    /// Opens the frequency table of the values at this offset in all allocations of the tag.
     fn frequency_of_pointers(&mut self) {
         let below = self.stack.iter().rev().nth(1);
         let (Some(Screen::Bytes(bytes)), Some(Screen::Tag(view))) = (self.stack.last(), below)
@@ -184,7 +184,7 @@ impl App {
         }
     }
 
-    /// Counts the rows of a list that is held in whole.
+    /// Counts the values of a column in a list that is fully in memory.
     fn count_shown(&mut self) {
         let Some(name) = self.column_name() else {
             return;
@@ -214,7 +214,7 @@ impl App {
     }
 }
 
-/// The frequency table of cells that are held in whole.
+/// The frequency table of cells that are fully in memory.
 fn counted(name: &str, cells: Vec<Cell>) -> TableData {
     let all = cells.len().max(1) as f64;
     let mut counts: FxHashMap<String, (Cell, u64)> = FxHashMap::default();
@@ -247,7 +247,7 @@ fn counted(name: &str, cells: Vec<Cell>) -> TableData {
     }
 }
 
-/// In order of the value, which decides among equally frequent ones.
+/// Orders rows by value, so that equally frequent values have a fixed order.
 fn by_value(mut rows: Vec<TableRow>) -> Vec<TableRow> {
     rows.sort_by(|a, b| match (a.cells.first(), b.cells.first()) {
         (Some(a), Some(b)) => a.compare(b),

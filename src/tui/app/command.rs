@@ -1,4 +1,4 @@
-//! The line after `:`. What it says is read by [`crate::command`]; here it is done.
+//! The command line after `:`. [`crate::command`] parses it; this module executes it.
 
 use crate::command::request::{
     Chosen, Find, Memory, Modules, PoolChoice, PoolMon, PoolUsed, Shape, SortBy as Order, Target,
@@ -19,11 +19,12 @@ use crate::tui::screens::tag::Pane;
 type Done = Result<(), String>;
 
 impl App {
-    /// Does what was typed.
+    /// Executes a typed line.
     pub(in crate::tui) fn command_line(&mut self, line: &str) {
         match command::parse(line) {
             Ok(requests) if requests.iter().all(Typed::is_resolved) => self.run_all(requests),
-            // Symbols and pointers are in the dump: a worker looks, and comes back here.
+            // Symbols and pointers need the dump: a worker resolves them and sends the
+            // requests back here.
             Ok(requests) => {
                 self.message = Some("resolving the address…".into());
                 self.resolving = self.ask(Question::Resolve(requests));
@@ -32,7 +33,7 @@ impl App {
         }
     }
 
-    /// Does what was typed, whose addresses are numbers now.
+    /// Executes requests whose addresses are resolved.
     pub(in crate::tui) fn run_all(&mut self, requests: Vec<Typed>) {
         for request in requests {
             if let Err(why) = self.run(request) {
@@ -111,13 +112,13 @@ impl App {
         Ok(())
     }
 
-    /// An answer that is text.
+    /// Shows a command's text output.
     fn show_text(&mut self, request: Typed) {
         self.go(Screen::Report(ReportView::of_command(request)));
     }
 
     fn pool_used(&mut self, wanted: PoolUsed) -> Done {
-        // The list on screen has neither session pool nor an end after N rows.
+        // The tag list cannot show session pool or stop after N rows.
         if wanted.has(8) || wanted.top.is_some() {
             self.show_text(Typed::PoolUsed(wanted));
             return Ok(());
@@ -137,7 +138,8 @@ impl App {
         };
         let filter = format!("tag = \"{}\"", pattern.typed());
         self.tags.set_filter(&self.model, &filter)?;
-        // The debugger sorts by a pool and shows both: a tag that is asked for is shown.
+        // WinDbg sorts by one pool but shows both, so a tag that is named stays visible
+        // even if it is not in that pool.
         let mut asked = self
             .model
             .tags
@@ -166,7 +168,7 @@ impl App {
             PoolChoice::Session => (Pool::Paged, "pool = session"),
             PoolChoice::Special => (Pool::Both, "backend = special"),
         };
-        // Several tags have no list of allocations in common here: the list of the tags.
+        // There is no combined list of allocations for several tags: show the tag list instead.
         if let Some(pattern) = find.tag.as_ref().filter(|p| p.exact().is_none())
             && self.matching(pattern).len() != 1
         {
@@ -190,13 +192,13 @@ impl App {
         Ok(())
     }
 
-    /// Tags of the list that match.
+    /// Tags of the list that match a pattern.
     fn matching(&self, pattern: &TagPattern) -> Vec<Tag> {
         let tags = self.model.tags.iter().map(|row| row.usage.tag);
         tags.filter(|tag| pattern.matches(*tag)).collect()
     }
 
-    /// The tag that was named, or the one on screen.
+    /// The named tag, or the tag on screen.
     pub(in crate::tui) fn tag_named(&self, chosen: Chosen) -> Result<Tag, String> {
         let Some(pattern) = chosen else {
             return match self.stack.last() {
@@ -219,7 +221,7 @@ impl App {
                 )),
             };
         };
-        // Bytes of zero at the end of a tag are shown as dots and are not typed.
+        // Zero bytes at the end of a tag are shown as dots, and the user does not type them.
         let mut known = self.model.tags.iter().map(|row| row.usage.tag);
         if known.clone().any(|t| t == tag) {
             return Ok(tag);
@@ -228,7 +230,8 @@ impl App {
         Ok(known.find(|t| blanks(*t) == tag.bytes()).unwrap_or(tag))
     }
 
-    /// The tag of objects: named itself, or by the type, whose first four letters it is.
+    /// The tag of an object type: given as a tag, or as a type name that starts with the
+    /// tag's four letters.
     fn tag_of_objects(&self, what: Option<String>) -> Result<Tag, String> {
         let Some(what) = what else {
             return self.tag_named(None);
@@ -245,7 +248,7 @@ impl App {
     fn memory(&mut self, memory: Memory) -> Done {
         let shape = match memory.shape {
             Shape::Bytes | Shape::Words | Shape::DoubleWords { .. } | Shape::QuadWords => {
-                // Numbers have no form of their own on the screen of memory.
+                // The memory screen has no view for words and larger numbers.
                 if memory.shape != Shape::Bytes {
                     self.show_text(Typed::Memory(memory));
                     return Ok(());
@@ -332,7 +335,7 @@ impl App {
         if !self.stack.is_empty() {
             self.show_tags();
         }
-        // As in PoolMon: the same order twice is the same order.
+        // As in PoolMon, typing the same order twice does not reverse it.
         self.tags.sort = match order {
             Order::Tag => SortBy::Tag,
             Order::Allocs => SortBy::Allocs,
@@ -347,7 +350,7 @@ impl App {
         self.tags.rearrange(&self.model);
     }
 
-    /// An address, a tag or a module that was typed alone.
+    /// Opens an address, a tag or a module that was typed without a command.
     fn go_to_target(&mut self, target: &Target) -> Done {
         if let Some(at) = target.address.as_ref().filter(|_| target.is_address()) {
             let va = address_of(at).map_err(|why| why.0)?;
@@ -377,7 +380,7 @@ impl App {
         Err(command::unknown(&target.text).0)
     }
 
-    /// What the word before the cursor can become.
+    /// Completions of the word before the cursor.
     pub(in crate::tui) fn completions(&self, line: &str) -> Vec<String> {
         let start = line.rfind(' ').map_or(0, |at| at + 1);
         let (before, word) = line.split_at(start);

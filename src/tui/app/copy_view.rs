@@ -1,11 +1,11 @@
-//! What would be copied, alone on the screen.
+//! A full-screen view of the text to copy, without borders.
 
 use crate::tui::app::App;
 use crate::tui::input::keys::{Action, Context};
 use crate::tui::screens::copy_view::CopyView;
 
 impl App {
-    /// Shows what would be copied.
+    /// Shows the text that would be copied.
     pub(in crate::tui) fn show_copy_view(&mut self) {
         match self.text_to_copy() {
             Some(text) => self.copy_view = Some(CopyView::new(text)),
@@ -13,8 +13,7 @@ impl App {
         }
     }
 
-    /// A key while text is shown plain: the rest of it, or back. What draws again still does, and
-    /// what leaves still leaves.
+    /// Handles a key in the copy view: the next page, or back. Redraw and suspend work as usual.
     pub(in crate::tui) fn copy_view_key(&mut self, event: &crossterm::event::KeyEvent) {
         match self.keys.action(Context::Help, event) {
             Some(action @ (Action::Redraw | Action::Suspend)) => self.act(action),

@@ -1,4 +1,4 @@
-//! What typed lines do: searches, filters, addresses.
+//! The line editor: searches, filters, addresses, commands.
 
 use crossterm::event::KeyEvent;
 use tui_input::Input;
@@ -18,7 +18,7 @@ use crate::tui::widgets::list::Cursor;
 use crate::tui::widgets::list::around;
 
 impl App {
-    /// Opens a line to type on.
+    /// Opens a line for typing.
     pub(in crate::tui) fn start(&mut self, kind: Kind) {
         let (filter_before, cursor_before) = match self.stack.last() {
             Some(Screen::Modules(view)) => (view.filter.clone(), view.cursor),
@@ -70,7 +70,7 @@ impl App {
         }
     }
 
-    /// Hands a key to the line.
+    /// Passes a key to the line.
     pub(in crate::tui) fn prompt_key(&mut self, event: &KeyEvent) {
         match self.keys.action(Context::Prompt, event) {
             Some(Action::Accept) => {
@@ -108,7 +108,7 @@ impl App {
         }
     }
 
-    /// Completes the word before the cursor, or offers the next that fits.
+    /// Completes the word before the cursor, or offers the next completion.
     fn complete(&mut self) {
         let Some(mut prompt) = self.prompt.take() else {
             return;
@@ -128,14 +128,14 @@ impl App {
         self.preview_now();
     }
 
-    /// What follows the command on the line.
+    /// Usage and help of the command on the line.
     fn what_it_takes(&self, line: &str) -> Option<String> {
         let word = line.split_whitespace().next()?;
         let entry = crate::command::table::find(word)?;
         Some(format!("{}: {}", entry.usage(), entry.help))
     }
 
-    /// The columns that the word before the cursor can become.
+    /// Column names that complete the word before the cursor.
     fn field_completions(&self, line: &str) -> Vec<String> {
         let fields = self.fields();
         let start = line.rfind([' ', '(']).map_or(0, |at| at + 1);
@@ -147,10 +147,10 @@ impl App {
             .collect()
     }
 
-    /// What the line does while it is typed: short lists follow at once.
+    /// Applies the line while the user types it; only for lists that can be filtered instantly.
     fn preview(&mut self, prompt: &Prompt) {
         match prompt.kind {
-            // Half a query is not wrong yet: the list stays as it was.
+            // A half-typed query is not an error yet: the list is unchanged.
             Kind::Filter => {
                 self.message = self.set_text_filter(prompt.text()).err();
             }
@@ -168,7 +168,7 @@ impl App {
     fn undo(&mut self, prompt: &Prompt) {
         match prompt.kind {
             Kind::Filter => {
-                // It was the filter before, so nothing is wrong with it.
+                // It was the active filter before, so it is valid.
                 let _ = self.set_text_filter(&prompt.filter_before);
             }
             Kind::Search => {}
@@ -193,7 +193,7 @@ impl App {
             (Kind::Filter, Context::Allocations) => self.filter_blocks(text),
             (Kind::Filter, _) => {
                 if let Err(why) = self.set_text_filter(&text) {
-                    // The line stays, to be mended.
+                    // The line stays open so that the user can correct it.
                     self.message = Some(why);
                     self.prompt = Some(prompt.clone());
                 }
@@ -206,7 +206,8 @@ impl App {
         }
     }
 
-    /// Filters a list that follows at once; allocations do when the line is taken.
+    /// Filters a list that can be filtered instantly; a list of allocations is filtered on
+    /// Enter.
     fn set_text_filter(&mut self, text: &str) -> Result<(), String> {
         match self.stack.last() {
             Some(Screen::Tag(_)) => Ok(()),
@@ -248,7 +249,7 @@ impl App {
         }
     }
 
-    /// To the next row that matches what was searched last; `here` counts this row too.
+    /// Goes to the next row that matches the last search; `here` includes the current row.
     pub(in crate::tui) fn find(&mut self, forward: bool, here: bool) {
         let text = self.search.clone();
         if text.trim().is_empty() {

@@ -26,7 +26,7 @@ const COLUMNS: [TableColumn; 4] = [
 ];
 
 impl App {
-    /// The keys that mark rows.
+    /// The object on screen that a mark would apply to.
     fn markable(&self) -> Option<Marked> {
         match self.stack.last() {
             None if self.summary_focused => None,
@@ -46,7 +46,7 @@ impl App {
         }
     }
 
-    /// Marks the row, or takes the mark away.
+    /// Marks the row, or removes its mark.
     pub(in crate::tui) fn toggle_mark(&mut self) {
         let on_marks = matches!(self.stack.last(), Some(Screen::Table(s)) if s.ask == crate::tui::data::table::TableKind::Marks);
         if on_marks {
@@ -79,8 +79,7 @@ impl App {
         }
     }
 
-    /// What the note of the row is now, to be typed over; `None` where nothing can be
-    /// marked.
+    /// The current note of the row, to edit; `None` if the row cannot be marked.
     pub(in crate::tui) fn note_here(&self) -> Option<String> {
         let what = self.markable()?;
         Some(mark::find(&self.marks, &what).map_or(String::new(), |m| m.note.clone()))

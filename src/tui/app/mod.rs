@@ -1,5 +1,5 @@
-//! The state machine: takes messages, changes its state, and returns effects. It reads no file,
-//! draws nothing and waits for nothing, so tests drive it without a terminal.
+//! The state machine: takes messages, changes its state, and returns effects. It reads no
+//! files, draws nothing and never blocks, so tests run it without a terminal.
 
 pub mod actions;
 mod answers;
@@ -48,74 +48,74 @@ use crate::tui::screens::tags::Tags;
 use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::list::Cursor;
 
-/// Everything that is on screen, and how it got there.
+/// Everything that is on screen, and the path to it.
 #[derive(Debug)]
 pub struct App {
-    /// What is known of the dump.
+    /// The data of the dump.
     pub model: Model,
-    /// How things look.
+    /// Colours and characters.
     pub theme: Theme,
-    /// Text that is shown alone.
+    /// The copy view, when it is open.
     pub copy_view: Option<CopyView>,
-    /// What keys do.
+    /// The key bindings.
     pub keys: KeyMap,
-    /// Columns and rows.
+    /// Terminal size in columns and rows.
     pub size: (u16, u16),
     /// The tag list, on the first screen.
     pub tags: Tags,
-    /// On the first screen: the summary has the keys, not the tag list.
+    /// On the first screen: the summary has the focus, not the tag list.
     pub summary_focused: bool,
-    /// The way from the first screen to here.
+    /// The screens above the first one, topmost last.
     pub stack: Vec<Screen>,
     /// The help, when it is open.
     pub help: Option<HelpView>,
     /// The line being typed.
     pub prompt: Option<Prompt>,
-    /// What was searched last.
+    /// The last search.
     pub search: String,
-    /// What to tell the user until the next key.
+    /// A message to the user, shown until the next key.
     pub message: Option<String>,
     /// A failure of the dump file, shown whenever there is no other message.
     pub failure: Option<String>,
     /// The download of the kernel's PDB.
     pub fetch: Fetch,
-    /// How far the walk is.
+    /// Progress of the walk.
     pub index: IndexNews,
-    /// Blocks that the index lists.
+    /// Number of blocks that the index lists.
     pub listed: u64,
-    /// The walk was asked to stop.
+    /// The user asked to stop the walk.
     pub stopping: bool,
-    /// The place before this one.
+    /// The previous location.
     pub last: Location,
-    /// What is marked.
+    /// The marks.
     pub marks: Vec<Mark>,
-    /// Something of the marks is not kept yet.
+    /// Some marks are not saved yet.
     pub(in crate::tui) marks_changed: bool,
-    /// The focused pane has the first screen alone.
+    /// The focused pane fills the first screen.
     pub zoom: bool,
-    /// The first screen has the preview, where there is room for it.
+    /// The first screen shows the preview if there is room for it.
     pub shows_preview: bool,
-    /// The selected tag at a glance.
+    /// The preview of the selected tag.
     pub preview: PreviewState,
     /// The column chooser, when it is open.
     pub chooser: Option<Cursor>,
-    /// What was typed before, the latest last.
+    /// Lines typed before, the latest last.
     pub history: History,
-    /// Marks and notes are kept for the next time.
+    /// Marks and notes are saved with the session.
     pub keeps_session: bool,
     /// The terminal reports the mouse.
     pub mouse_on: bool,
-    /// How files to compare with are opened.
+    /// How to open files for comparison.
     pub opening: Arc<Options>,
     /// The files of the baseline.
     pub(in crate::tui) baseline_paths: Vec<std::path::PathBuf>,
-    /// The request that compares; 0 for none.
+    /// The number of the comparison request; 0 for none.
     pub(in crate::tui) baseline_asked: u64,
-    /// Quitting was asked for once, and marks or notes would be lost.
+    /// The user asked to quit once, and marks or notes would be lost.
     quit_asked: bool,
-    /// A key was pressed: what is kept of an earlier time does not move anything any more.
+    /// A key was pressed: a restored session no longer moves the user.
     pub(in crate::tui) touched: bool,
-    /// The request that resolves what was typed; 0 for none.
+    /// The number of the request that resolves a typed line; 0 for none.
     resolving: u64,
     last_number: u64,
     pub(in crate::tui) effects: Vec<Effect>,
@@ -166,7 +166,7 @@ impl App {
         app
     }
 
-    /// Takes a message; returns what is to be done.
+    /// Handles a message; returns the effects to execute.
     pub fn update(&mut self, message: Message) -> Vec<Effect> {
         match message {
             Message::Key(event) => self.key(&event),
@@ -222,7 +222,7 @@ impl App {
         }
         match action {
             Some(action) => self.act(action),
-            // Esc and the next key arrive as one with Alt where a line is slow.
+            // On a slow line, Esc and the next key can arrive as one key with Alt.
             None if event.modifiers.contains(KeyModifiers::ALT) => {
                 self.key(&KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
                 self.key(&KeyEvent::new(
@@ -242,12 +242,12 @@ impl App {
         }
     }
 
-    /// Text that the terminal pasted: into the line being typed, else into a new one. It is
-    /// never run as keys.
+    /// Handles text that the terminal pasted: it goes into the open line, or into a new
+    /// one. It is never run as keys.
     fn paste(&mut self, text: &str) {
         self.touched = true;
         self.copy_view = None;
-        // Terminals send a line end of pasted text as a carriage return.
+        // Terminals send the line ends of pasted text as carriage returns.
         let mut lines = text.split(['\r', '\n']).map(str::trim);
         let line = lines.find(|l| !l.is_empty());
         let line: String = line
@@ -272,7 +272,7 @@ impl App {
         }
     }
 
-    /// Quits; asks once when marks or notes would be lost.
+    /// Quits; asks once if marks or notes would be lost.
     pub(in crate::tui) fn quit(&mut self) {
         let lost = !self.keeps_session && !self.marks.is_empty();
         if lost && !std::mem::replace(&mut self.quit_asked, true) {
@@ -288,7 +288,7 @@ impl App {
         self.effects.push(Effect::Quit);
     }
 
-    /// Where keys go.
+    /// The context that keys go to.
     pub fn context(&self) -> Context {
         if self.prompt.is_some() {
             return Context::Prompt;
@@ -302,7 +302,7 @@ impl App {
         self.screen_context()
     }
 
-    /// The same, help and prompt aside.
+    /// The context of the screen, ignoring help and prompt.
     pub fn screen_context(&self) -> Context {
         match self.stack.last() {
             None if self.summary_focused => Context::Summary,
@@ -320,7 +320,7 @@ impl App {
         }
     }
 
-    /// What the user wants of the first screen.
+    /// The user's choices about the first screen.
     pub fn wanted(&self) -> layout::Wanted {
         layout::Wanted {
             zoom: self.zoom,
@@ -328,7 +328,7 @@ impl App {
         }
     }
 
-    /// The fields that a query can name on the screen.
+    /// The fields that a query can use on this screen.
     pub fn fields(&self) -> Vec<Field> {
         match self.stack.last() {
             None => fields::TAG.to_vec(),
@@ -339,7 +339,7 @@ impl App {
         }
     }
 
-    /// What the help is about.
+    /// The topic of the help.
     pub fn about<'a>(&'a self, fields: &'a [Field]) -> help::About<'a> {
         help::About {
             keys: &self.keys,
@@ -353,7 +353,7 @@ impl App {
         self.index.stage.is_running()
     }
 
-    /// What to type into the debugger for this screen.
+    /// The WinDbg command that corresponds to this screen.
     pub fn command(&self) -> String {
         match self.stack.last() {
             None if self.summary_focused => "!vm 1".into(),
@@ -371,7 +371,7 @@ impl App {
         }
     }
 
-    /// Where one is in the list that has the keys: `12/1,403`.
+    /// The position in the focused list: `12/1,403`.
     pub fn position(&self) -> String {
         let of = |row: u64, all: u64| match all {
             0 => String::new(),
@@ -406,7 +406,7 @@ impl App {
         })
     }
 
-    /// Fits cursors to the screen, and asks for the memory that it shows.
+    /// Clamps cursors to the screen, and requests the memory that is visible.
     pub(in crate::tui) fn settle(&mut self) {
         let areas = layout::areas(self.size);
         let indexing = self.indexing();

@@ -1,5 +1,4 @@
-//! The mouse: the wheel scrolls, a click selects, a
-//! click on what is selected opens it.
+//! The mouse: the wheel scrolls, a click selects, a click on the selected row opens it.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
@@ -12,11 +11,11 @@ use crate::tui::screens::report::ReportView;
 use crate::tui::screens::tag::Pane;
 use crate::tui::widgets::list::Cursor;
 
-/// Rows that a notch of the wheel moves by.
+/// Rows to move for one notch of the wheel.
 const NOTCH: i64 = 3;
 
 impl App {
-    /// Takes what the mouse did.
+    /// Handles a mouse event.
     pub(in crate::tui) fn mouse(&mut self, event: &MouseEvent) {
         let rows = match event.kind {
             MouseEventKind::ScrollUp => -NOTCH,
@@ -25,7 +24,7 @@ impl App {
             _ => return,
         };
         self.touched = true;
-        // A line being typed has the keys, and the mouse would take it away unseen.
+        // While a line is open it has the focus, and a click would discard it.
         if self.prompt.is_some() {
             return;
         }
@@ -117,18 +116,19 @@ impl App {
     }
 }
 
-/// What a click in a list met.
+/// What a click in a list hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hit {
-    /// Title, heading, or where no row is.
+    /// Title, heading, or empty space.
     Nothing,
-    /// A row that was not the selected one, and is now.
+    /// A row that was not selected before.
     Row,
     /// The selected row.
     Selected,
 }
 
-/// The line of a list's rows that a place is on. The rows are at the pane's foot.
+/// The row under a position, counted from the first visible row. Rows are at the bottom of
+/// the pane.
 fn line_of(pane: Rect, height: u64, at: Position) -> Option<u64> {
     let above = u64::from(pane.height).checked_sub(height)?;
     u64::from(at.y.checked_sub(pane.y)?).checked_sub(above)

@@ -1,7 +1,7 @@
-//! Going from screen to screen: in, out, across, and back to the last place.
+//! Navigation between screens: in, out, across, and back to the previous location.
 //!
-//! The tag list, the drivers, the modules, the marks and the report are peers: the path begins
-//! again at each. Going back still follows the history.
+//! The tag list, the drivers, the modules, the marks and the report are peers: each starts
+//! a new path. Going back still follows the history.
 
 use crate::tui::app::screen::Location;
 use crate::tui::app::{App, Screen};
@@ -12,11 +12,11 @@ use crate::tui::screens::modules::ModulesView;
 use crate::tui::screens::report::ReportView;
 use crate::tui::screens::tag::TagView;
 
-/// Screens on the way back at most; going on forgets the oldest.
+/// Maximum depth of the screen stack; going deeper drops the oldest screen.
 const DEEPEST: usize = 64;
 
 impl App {
-    /// The way here, as it is shown.
+    /// The path to this screen, for display.
     pub fn path(&self) -> Vec<String> {
         let mut out = vec!["Summary".to_owned()];
         if self.stack.is_empty() && self.summary_focused {
@@ -32,7 +32,7 @@ impl App {
         out
     }
 
-    /// Remembers where one is.
+    /// Remembers the current location.
     pub(in crate::tui) fn leave(&mut self) {
         self.last = Location {
             stack: self.stack.clone(),
@@ -49,7 +49,7 @@ impl App {
         }
     }
 
-    /// To the place before this one; again comes back.
+    /// Goes to the previous location; a second call returns.
     pub(in crate::tui) fn last_place(&mut self) {
         let here = Location {
             stack: std::mem::take(&mut self.stack),
@@ -58,7 +58,7 @@ impl App {
         let there = std::mem::replace(&mut self.last, here);
         self.stack = there.stack;
         self.summary_focused = there.summary_focused;
-        // What it waited for may have been answered to nobody meanwhile.
+        // Answers that arrived while this screen was hidden were dropped.
         for screen in &mut self.stack {
             match screen {
                 Screen::Table(table) => table.awaited = 0,
@@ -70,7 +70,7 @@ impl App {
         self.ask_again();
     }
 
-    /// Asks for what the open tag still waits for.
+    /// Requests again what the open tag is still waiting for.
     fn ask_again(&mut self) {
         let Some(view) = self.tag_view() else {
             return;
@@ -85,30 +85,30 @@ impl App {
         self.ask_blocks();
     }
 
-    /// The tag list.
+    /// Goes to the tag list.
     pub(in crate::tui) fn show_tags(&mut self) {
         self.leave();
         self.stack.clear();
         self.summary_focused = false;
     }
 
-    /// Pool by driver.
+    /// Goes to pool by driver.
     pub(in crate::tui) fn show_drivers(&mut self) {
         self.open_table(TableKind::Drivers);
     }
 
-    /// The loaded modules.
+    /// Goes to the loaded modules.
     pub(in crate::tui) fn show_modules(&mut self) {
         let view = ModulesView::new(&self.model);
         self.go(Screen::Modules(view));
     }
 
-    /// The report.
+    /// Goes to the report.
     pub(in crate::tui) fn show_report(&mut self) {
         self.go(Screen::Report(ReportView::default()));
     }
 
-    /// A table.
+    /// Opens a table.
     pub(in crate::tui) fn open_table(&mut self, ask: TableKind) {
         let (crumb, command) = match &ask {
             TableKind::Drivers => ("Drivers".to_owned(), String::new()),
@@ -138,7 +138,7 @@ impl App {
         self.go(Screen::Table(Box::new(table)));
     }
 
-    /// What Enter on a row of a table opens.
+    /// Opens the selected row of a table.
     pub(in crate::tui) fn open_row(&mut self) {
         let Some(Screen::Table(table)) = self.stack.last_mut() else {
             return;
@@ -168,7 +168,7 @@ impl App {
         }
     }
 
-    /// A tag; of its allocations those that match.
+    /// Opens a tag, with only the allocations that match a filter.
     pub(in crate::tui) fn open_part(&mut self, tag: crate::pool::Tag, filter: String) {
         let mut view = TagView::new(tag);
         view.filter.clone_from(&filter);
@@ -178,7 +178,7 @@ impl App {
         self.ask_blocks();
     }
 
-    /// Out by one step: a filter first, then the screen.
+    /// One step back: clears the filter first, then leaves the screen.
     pub(in crate::tui) fn back(&mut self) {
         match self.stack.last_mut() {
             Some(Screen::Tag(view)) if view.filter != view.base_filter => {
@@ -213,8 +213,8 @@ impl App {
     }
 }
 
-/// The type whose objects have a tag, for the types that are named otherwise; else the
-/// tag's own letters.
+/// The object type with this tag, if its name does not start with the tag's letters;
+/// otherwise the tag itself.
 fn type_of(tag: crate::pool::Tag) -> String {
     const NAMES: [(&str, &str); 14] = [
         ("ALPC", "\"ALPC Port\""),

@@ -1,4 +1,4 @@
-//! The selected tag at a glance: asked for when the selection rests.
+//! The preview of the selected tag, requested when the selection rests.
 
 use crate::tui::app::App;
 use crate::tui::data::message::Question;
@@ -7,19 +7,19 @@ use crate::tui::screens::layout;
 
 use crate::pool::Tag;
 
-/// The preview that is shown, and the one that is awaited. Each is asked for, also a known
-/// one: the workers answer only when the selection rests, so moving through the list does not
-/// draw previews.
+/// The preview on screen and the pending one. Every selection sends a request, even for a
+/// tag whose preview is complete: workers answer only when the selection rests, so
+/// scrolling through the list does not draw previews.
 #[derive(Clone, Debug, Default)]
 pub struct PreviewState {
-    /// What is shown: it may be of the tag that was selected before.
+    /// The preview on screen; it may belong to the previously selected tag.
     pub shown: Option<Preview>,
-    /// The request under way, and its tag.
+    /// The pending request and its tag.
     awaited: Option<(u64, Tag)>,
 }
 
 impl PreviewState {
-    /// Takes an answer; one to an older request is dropped.
+    /// Applies an answer; drops answers to older requests.
     pub fn take(&mut self, number: u64, preview: Preview) {
         if self.awaited.is_some_and(|(n, _)| n == number) {
             self.awaited = None;
@@ -27,7 +27,7 @@ impl PreviewState {
         }
     }
 
-    /// True when it was this request that has no answer.
+    /// Records a failure. Returns true if the failed request was the pending one.
     pub fn failed(&mut self, number: u64, why: &str) -> bool {
         let Some((_, tag)) = self.awaited.filter(|(n, _)| *n == number) else {
             return false;
@@ -44,14 +44,14 @@ impl PreviewState {
         true
     }
 
-    /// Forgets everything: the dump was read again.
+    /// Clears everything, because the dump was read again.
     pub fn clear(&mut self) {
         *self = PreviewState::default();
     }
 }
 
 impl App {
-    /// Asks for the selected tag when it is not shown.
+    /// Requests the preview of the selected tag unless it is on screen.
     pub(in crate::tui) fn ask_preview(&mut self) {
         let body = layout::areas(self.size).body;
         let shown = self.stack.is_empty()
@@ -65,7 +65,7 @@ impl App {
         let done = !self.indexing();
         let fits = |p: &Preview| p.tag == tag && (p.whole || !done);
         if self.preview.shown.as_ref().is_some_and(fits) {
-            // The selection came back: what was asked for meanwhile is of another tag.
+            // The selection returned to this tag: the pending request is for another tag.
             self.preview.awaited = None;
             return;
         }
@@ -76,7 +76,7 @@ impl App {
         self.preview.awaited = Some((number, tag));
     }
 
-    /// Shows the preview, or gives its room to the list.
+    /// Shows the preview, or hides it to make room for the list.
     pub(in crate::tui) fn toggle_preview(&mut self) {
         self.shows_preview = !self.shows_preview;
         self.message = Some(

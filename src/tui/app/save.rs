@@ -1,4 +1,4 @@
-//! What is shown, as it is saved.
+//! Saving the contents of the screen.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::tui::screens::summary;
 use crate::tui::screens::tag::Pane;
 
 impl App {
-    /// Saves what is shown; the answer says so.
+    /// Saves the contents of the screen; the answer reports the result.
     pub(in crate::tui) fn save(&mut self, name: &str, replace: bool) {
         let name = name.trim();
         if name.is_empty() {
@@ -36,7 +36,7 @@ impl App {
         self.ask(Question::Save(Box::new(job)));
     }
 
-    /// What is shown, as it is saved.
+    /// The contents of the screen, in the form to save.
     fn content(&self) -> Option<Content> {
         Some(match self.stack.last() {
             None if self.summary_focused => self.summary_text(),
@@ -131,14 +131,14 @@ impl App {
         Content::Text(lines.join("\n") + "\n")
     }
 
-    /// What is marked, with its notes, for the report.
+    /// Marks and notes in words, for the report.
     pub(in crate::tui) fn marks_in_words(&self) -> Vec<(String, String)> {
         let marks = self.marks.iter();
         marks.map(|m| (m.what.words(), m.note.clone())).collect()
     }
 }
 
-/// `~` stands for the home directory, as in a shell.
+/// Replaces `~` with the home directory, as a shell does.
 pub(in crate::tui) fn at_home(name: &str) -> PathBuf {
     let home = std::env::home_dir();
     match (name.strip_prefix("~/"), home) {

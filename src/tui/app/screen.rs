@@ -1,4 +1,4 @@
-//! A screen of any kind, and a place to come back to.
+//! A screen of any kind, and a location to return to.
 
 use crate::tui::data::table::TableKind;
 use crate::tui::screens::bytes::BytesView;
@@ -11,7 +11,7 @@ use crate::tui::screens::tag::TagView;
 /// A screen above the first one.
 #[derive(Clone, Debug)]
 pub enum Screen {
-    /// All of `!vm`, from a line on.
+    /// The full `!vm` output, from a line on.
     Summary(u64),
     /// A tag.
     Tag(Box<TagView>),
@@ -19,16 +19,16 @@ pub enum Screen {
     Bytes(Box<BytesView>),
     /// The loaded modules.
     Modules(ModulesView),
-    /// A list that is data.
+    /// A data table.
     Table(Box<DataTable>),
     /// The report.
     Report(ReportView),
-    /// A tag or both pools over the points of the baseline.
+    /// The history of a tag or of both pools over the points of the baseline.
     Chart(ChartView),
 }
 
 impl Screen {
-    /// True for the screens where a path begins.
+    /// True for screens that start a new path.
     pub fn begins_path(&self) -> bool {
         match self {
             Screen::Modules(_) => true,
@@ -45,8 +45,8 @@ impl Screen {
         }
     }
 
-    /// Adds where this is to the path. A part of a tag that is on the path already goes beneath it:
-    /// the way it was selected is not a separate step.
+    /// Adds this screen to the path. A subset of a tag that is already on the path is not
+    /// added again: how it was selected is not a separate step.
     pub fn crumbs(&self, out: &mut Vec<String>) {
         match self {
             Screen::Summary(_) => out.push("!vm".into()),
@@ -84,11 +84,11 @@ impl Screen {
     }
 }
 
-/// A place that one can come back to.
+/// A location to return to.
 #[derive(Clone, Debug, Default)]
 pub struct Location {
-    /// The way from the first screen to there.
+    /// The screens above the first one, topmost last.
     pub stack: Vec<Screen>,
-    /// The summary had the keys.
+    /// The summary had the focus.
     pub summary_focused: bool,
 }

@@ -1,4 +1,4 @@
-//! The state as it is kept for the next time, and taken back.
+//! Saving and restoring the state between runs.
 
 use crate::memory::Va;
 use crate::pool::{Backend, Block, PoolKind, State, Tag};
@@ -13,7 +13,7 @@ use crate::tui::input::prompt::Kind;
 use crate::tui::screens::bytes::{BytesFormat, BytesView};
 use crate::tui::screens::tag::Pane;
 
-/// Steps of the way that are kept.
+/// Maximum number of saved path steps.
 const MOST_STEPS: usize = 16;
 
 const POOLS: [PoolChoice; 3] = [PoolChoice::Both, PoolChoice::Nonpaged, PoolChoice::Paged];
@@ -35,7 +35,7 @@ fn numbered<T: Copy + Default>(of: &[T], number: u8) -> T {
     of.get(usize::from(number)).copied().unwrap_or_default()
 }
 
-/// Text of a file that anyone may have written.
+/// Cleans text from a session file: anyone may have written it.
 fn safe(text: &str) -> String {
     clean(text).chars().take(LONGEST).collect()
 }
@@ -54,7 +54,7 @@ fn step_of(screen: &Screen) -> Option<Step> {
             TableKind::TagsOf(module) => Step::TagsOf(module.clone()),
             TableKind::Sizes(tag) => Step::Sizes(tag.value()),
             TableKind::Marks => Step::Marks,
-            // Quick to ask again, and not worth coming back to.
+            // Quick to open again, and not worth restoring.
             _ => return None,
         },
         Screen::Tag(view) => Step::Tag {
@@ -80,10 +80,10 @@ fn step_of(screen: &Screen) -> Option<Step> {
 }
 
 impl App {
-    /// What is kept of the state as it is.
+    /// The state to save.
     pub fn to_keep(&self) -> SessionState {
         let tags = &self.tags;
-        // A way that cannot be kept whole is kept up to there.
+        // The path is saved up to the first step that cannot be saved.
         let steps = self.stack.iter().map_while(step_of).take(MOST_STEPS);
         SessionState {
             version: VERSION,
@@ -102,7 +102,7 @@ impl App {
         }
     }
 
-    /// Takes what was kept. Once a key was pressed, only the marks and what was typed.
+    /// Restores a saved state. After a key press, restores only the marks and the typed lines.
     pub(in crate::tui) fn take_kept(&mut self, kept: SessionState) {
         let marks = kept.marks.iter().take(MOST).map(|m| Mark {
             what: m.what,
@@ -147,7 +147,7 @@ impl App {
             Step::Summary => self.go(Screen::Summary(0)),
             Step::Modules { filter } => {
                 self.show_modules();
-                // A filter that is not valid any more is dropped.
+                // A filter that is no longer valid is dropped.
                 let _ = self.set_filter(&safe(&filter));
             }
             Step::Drivers => self.show_drivers(),
@@ -200,7 +200,7 @@ impl App {
     }
 }
 
-/// Enough of an allocation to find its row again.
+/// Just enough of an allocation to find its row again.
 fn block_of(marked: Marked) -> Option<Block> {
     let Marked::Block {
         va,
@@ -231,7 +231,7 @@ mod tests {
     use crate::tui::terminal::theme::{Palette, Theme};
 
     #[test]
-    fn what_a_file_says_is_never_believed() {
+    fn session_files_are_validated() {
         let wild = SessionState {
             pool: 200,
             sort: 99,

@@ -1,5 +1,5 @@
-//! The kernel's PDB on the screen's side: the news about it, and what changes when the dump was
-//! read again with it. The user stays where they are.
+//! The kernel's PDB: the state machine's side. Handles news about it, and updates the
+//! screens when the dump was read again with it. The user stays on the same screen.
 
 use crate::pool::index::TagFound;
 
@@ -8,18 +8,19 @@ use crate::tui::data::message::{Fetch, IndexNews, Question, Reopening, SymbolNew
 use crate::tui::data::model::Model;
 
 impl App {
-    /// Takes news about the PDB that is missing.
+    /// Handles news about the missing PDB.
     pub(in crate::tui) fn take_symbols(&mut self, news: SymbolNews) {
         let Some(missing) = &mut self.model.missing else {
             return;
         };
         match news {
             SymbolNews::Refused(mut notes) => {
-                // Those of the first opening are reported there.
+                // Warnings from the first opening are already in the list of warnings.
                 notes.retain(|n| !self.model.warnings.contains(n));
                 let new = notes.iter().find(|n| !missing.refused.contains(n));
                 if let Some(why) = new {
-                    // Who copied the file knows where; the reason has to fit.
+                    // The message leaves out the path, so that the reason fits; the user
+                    // who copied the file knows the path.
                     let why = why
                         .split_once(" is not used: ")
                         .map_or(&**why, |(_, why)| why);
@@ -54,9 +55,8 @@ impl App {
         }
     }
 
-    /// Shows the dump as it was read again. Screens, selection, order and filters stay; everything
-    /// that came from the old reading is asked for again, and what is on screen of it stays there
-    /// until the answer has come.
+    /// Shows the dump after it was read again. Screens, selection, order and filters stay.
+    /// Data from the old reading stays on screen until the new answer arrives.
     pub(in crate::tui) fn take_reopening(&mut self, reopening: Reopening) {
         let Reopening { model, file, walk } = reopening;
         if self.tags.cursor.moved {
@@ -85,7 +85,8 @@ impl App {
         ));
     }
 
-    /// Without accounts the rows are the walk's, which has only begun.
+    /// Without pool trackers the rows come from the walk, which has just begun: keeps the
+    /// old rows until then.
     fn keep_rows(&mut self, old: &Model) {
         self.model.total = old.total;
         self.model.tags.clone_from(&old.tags);

@@ -1,4 +1,4 @@
-//! Draws the state. Reads only.
+//! Draws the state. Never changes it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -55,8 +55,8 @@ pub fn draw(app: &App, buffer: &mut Buffer) {
     }
 }
 
-/// Names from the dump may hold any letter; a terminal that is known to draw ASCII only
-/// gets no other.
+/// Replaces non-ASCII characters if the terminal can only draw ASCII: names from the dump
+/// may contain any character.
 fn keep_ascii(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         if !cell.symbol().is_ascii() {
@@ -137,7 +137,7 @@ fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
     }
 }
 
-/// The judgement over everything, where it is made.
+/// The overall verdict, once it is known.
 fn draw_verdict(app: &App, buffer: &mut Buffer, area: Rect) {
     let theme = &app.theme;
     let (text, style) = match (&app.model.verdict, app.indexing()) {
@@ -175,7 +175,7 @@ fn status_line(app: &App, buffer: &mut Buffer, area: Rect) {
     if missing.is_some() && !app.indexing() {
         const HINT: &str = "no symbols, v: what to do";
         walk = match area.width {
-            // The end of the line is cut off.
+            // On a narrow screen the end of the line is cut off, so the hint comes first.
             0..70 => format!("{HINT}; {walk}"),
             _ => format!("{walk}; {HINT}"),
         };

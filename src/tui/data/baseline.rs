@@ -1,4 +1,4 @@
-//! Earlier points in time beside the open dump: how each tag and both pools changed.
+//! Earlier points in time to compare the open dump with: how each tag and both pools changed.
 
 use rustc_hash::FxHashMap;
 
@@ -8,25 +8,25 @@ use crate::series::{Change, Comparison, Counts, Point, Trend};
 
 use crate::tui::data::order::PoolChoice;
 
-/// Points that a sparkline has at most; a longer series is folded.
+/// Maximum points in a sparkline; longer series are folded.
 pub const SPARK_POINTS: usize = 16;
 
-/// One earlier point, or the open dump, in words.
+/// One earlier point, or the open dump, as displayed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PointRow {
-    /// The file, and the snapshot in it.
+    /// The file and the snapshot in it.
     pub source: String,
-    /// What the file is: `dump`, `poolmon`.
+    /// The kind of the file: `dump`, `poolmon`.
     pub kind: &'static str,
-    /// When, ISO 8601 UTC; empty when unknown.
+    /// Time, ISO 8601 UTC; empty if unknown.
     pub time: String,
     /// Seconds since boot.
     pub uptime_seconds: Option<u64>,
-    /// Bytes of nonpaged and paged pool: the system's counter, else the sum of the tags.
+    /// Bytes of nonpaged and paged pool: the system's counter, or else the sum of the tags.
     pub pools: [Option<u64>; 2],
     /// Tags listed.
     pub tags: u64,
-    /// Milliseconds of its clock, where all points have one.
+    /// Wall-clock milliseconds; `None` unless all points have a time.
     clock: Option<i64>,
 }
 
@@ -36,13 +36,13 @@ pub struct PointRow {
 pub struct ModuleChange {
     /// The module's name.
     pub name: String,
-    /// True for a module that the earlier dump does not have.
+    /// True for a module that is missing from the earlier dump.
     pub loaded: bool,
-    /// The path it was loaded from, where it is known.
+    /// The path it was loaded from; empty if unknown.
     pub path: String,
 }
 
-/// How one figure of a tag changed from the first known point to the last.
+/// The change of each figure of a tag from the first known point to the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
     /// Allocations since boot.
@@ -55,22 +55,22 @@ pub struct Delta {
     pub bytes: Option<i64>,
 }
 
-/// The series that the open dump is the last point of.
+/// The series of points that ends with the open dump.
 #[derive(Clone, Debug, Default)]
 pub struct Baseline {
     /// The points in the order given, the open dump last.
     pub points: Vec<PointRow>,
-    /// True when all are of one boot, false when not; `None` when a log takes part.
+    /// True if all points are from one boot, false if not; `None` if a log is among them.
     pub same_boot: Option<bool>,
-    /// What to know before a number is trusted, as sentences.
+    /// Caveats, as sentences.
     pub warnings: Vec<String>,
-    /// Modules loaded and unloaded; `None` when no earlier point is a dump.
+    /// Modules loaded and unloaded; `None` if no earlier point is a dump.
     pub modules: Option<Vec<ModuleChange>>,
     tags: FxHashMap<Tag, Change>,
 }
 
 impl Baseline {
-    /// Of points compared, the open dump last.
+    /// Builds the series from compared points, the open dump last.
     pub fn new(comparison: Comparison, modules: Option<Vec<ModuleChange>>) -> Baseline {
         let points = comparison.points.iter().enumerate();
         Baseline {
@@ -113,7 +113,7 @@ impl Baseline {
             .collect()
     }
 
-    /// How the figures of a tag changed from the first known point to the last.
+    /// The change of a tag's figures from the first known point to the last.
     pub fn delta(&self, tag: Tag, pool: PoolChoice) -> Delta {
         let Some(change) = self.tags.get(&tag) else {
             return Delta::default();
@@ -125,7 +125,8 @@ impl Baseline {
                 match pool {
                     PoolChoice::Nonpaged => n,
                     PoolChoice::Paged => p,
-                    // A sum of one pool at one point and both at another is no change.
+                    // A value for one pool at one point and for both pools at another
+                    // cannot be compared.
                     PoolChoice::Both => n?.checked_add(p?),
                 }
             };
@@ -139,7 +140,7 @@ impl Baseline {
             frees: of(|c| c.frees),
             outstanding: of(|c| c.outstanding),
             bytes: match pool {
-                // The comparison knows which pools can be added up.
+                // The comparison knows which pools it can add.
                 PoolChoice::Both => change.growth.and_then(|n| i64::try_from(n).ok()),
                 _ => of(|c| c.bytes),
             },
@@ -161,8 +162,8 @@ impl Baseline {
         self.points.iter().all(|p| p.uptime_seconds.is_some())
     }
 
-    /// Where each point is on the axis of time: hours since the first, or its number where
-    /// a time is missing.
+    /// The position of each point on the time axis: hours since the first point, or the
+    /// point's number if times are missing.
     pub fn places(&self) -> Vec<f64> {
         let by_clock = self.points.iter().all(|p| p.clock.is_some());
         let seconds = |point: &PointRow| match by_clock {
@@ -188,7 +189,7 @@ impl Baseline {
         format!("{} points, {boot}", self.points.len())
     }
 
-    /// What became of a tag, as a sentence.
+    /// The trend of a tag, as a sentence.
     pub fn sentence(&self, tag: Tag) -> Option<String> {
         let trend = self.trend(tag)?;
         let change = match self.delta(tag, PoolChoice::Both).bytes {
@@ -245,7 +246,8 @@ fn point_row(point: &Point, at: usize, comparison: &Comparison) -> PointRow {
     }
 }
 
-/// As many values as a sparkline has cells: neighbours are folded to their largest.
+/// Folds values to the number of cells in a sparkline; each cell is the largest of its
+/// neighbours.
 pub fn folded(values: &[Option<u64>]) -> Vec<Option<u64>> {
     let each = values.len().div_ceil(SPARK_POINTS).max(1);
     let chunks = values.chunks(each);
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_has_its_change_rate_trend_and_series() {
+    fn a_tag_has_change_rate_trend_and_series() {
         let first = table(3600, "Leak,nonpaged,10,0,10,10240\nOld,paged,5,1,4,64\n");
         let last = table(10800, "Leak,nonpaged,20,1,19,20480\n");
         let baseline = baseline(&[&first, &last]);
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_series_is_folded_and_what_is_unknown_stays_unknown() {
+    fn long_series_are_folded_and_unknown_values_stay_unknown() {
         let values: Vec<Option<u64>> = (0..100).map(|n| (n % 7 != 0).then_some(n)).collect();
         let cells = folded(&values);
         assert!(cells.len() <= SPARK_POINTS);

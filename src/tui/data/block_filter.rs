@@ -1,4 +1,4 @@
-//! What is typed after `&` in a list of allocations, read once and then asked of many.
+//! The filter of a list of allocations (after `&`): parsed once, tested on many blocks.
 
 use crate::pool::Block;
 use crate::report::text::parse_address;
@@ -7,23 +7,23 @@ use crate::tui::data::columns;
 use crate::tui::data::order::PoolChoice;
 use crate::tui::input::query::{self, Query};
 
-/// A question about allocations: a size (`1024000`, `>4096`, `<=0x140`), the start of an
+/// A filter for allocations: a size (`1024000`, `>4096`, `<=0x140`), the start of an
 /// address (`fffffa80`, `0xfffffa80'01`), or a word (`paged`, `big`, `lookaside`).
 #[derive(Clone, Debug)]
 pub enum BlockFilter {
-    /// Bytes, compared.
+    /// Size comparison.
     Size(Compare, u64),
-    /// The address's hexadecimal digits start with these.
+    /// The address starts with these hexadecimal digits.
     Address(String),
-    /// Pool, backend or state.
+    /// A pool, a backend or a state.
     Word(String),
-    /// Several things at once.
+    /// A query with several conditions.
     Query(Query),
-    /// Of one pool, and what else is asked for.
+    /// One pool, and a further filter.
     In(PoolChoice, Option<Box<BlockFilter>>),
 }
 
-/// How to compare.
+/// A comparison operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Compare {
@@ -35,10 +35,10 @@ pub enum Compare {
 }
 
 impl BlockFilter {
-    /// Reads what was typed.
+    /// Parses a typed filter.
     ///
     /// # Errors
-    /// A sentence that says what can be typed.
+    /// A sentence that lists what can be typed.
     pub fn parse(typed: &str) -> Result<Option<BlockFilter>, String> {
         let text = typed.trim();
         if text.is_empty() {
@@ -68,7 +68,7 @@ impl BlockFilter {
         ))
     }
 
-    /// The same for the blocks of one pool only.
+    /// Limits a filter to one pool.
     pub fn in_pool(filter: Option<BlockFilter>, pool: PoolChoice) -> Option<BlockFilter> {
         match pool {
             PoolChoice::Both => filter,
@@ -76,7 +76,7 @@ impl BlockFilter {
         }
     }
 
-    /// Asked of a block.
+    /// True if a block matches.
     pub fn block(&self, block: &Block) -> bool {
         match self {
             BlockFilter::Size(compare, size) => match compare {
@@ -121,8 +121,8 @@ fn comparison(text: &str) -> (Option<Compare>, &str) {
     (None, text)
 }
 
-/// A size: decimal with optional commas and K, M or G, or `0x` hexadecimal of up to eight
-/// digits (more are an address).
+/// Parses a size: decimal with optional commas and K, M or G, or `0x` hexadecimal with up
+/// to eight digits (more digits are an address).
 fn number(text: &str) -> Option<u64> {
     if let Some(hex) = text.strip_prefix("0x") {
         return (hex.len() <= 8)
@@ -139,7 +139,7 @@ fn number(text: &str) -> Option<u64> {
         _ => (upper, 0),
     };
     let digits = digits.trim().replace(',', "");
-    // Sixteen digits, all decimal, are still an address.
+    // Sixteen decimal digits are an address, not a size.
     let plain = (1..16).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     let value: u64 = digits.parse().ok().filter(|_| plain)?;
     value.checked_mul(1 << shift)
@@ -171,7 +171,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_typed_panics(typed in ".{0,24}") {
+        fn parsing_any_text_does_not_panic(typed in ".{0,24}") {
             if let Ok(Some(filter)) = BlockFilter::parse(&typed) {
                 filter.block(&planted_block(1));
             }

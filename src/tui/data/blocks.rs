@@ -1,4 +1,4 @@
-//! A tag's allocations as a list that is never copied: rows are made when they are drawn.
+//! The allocations of a tag as a list without copies: rows are made when they are drawn.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -8,24 +8,24 @@ use crate::pool::Block;
 use crate::pool::index::BlockList;
 use crate::pool::index::sort::{self, Wanted};
 
-/// Blocks in order of address, by position.
+/// Blocks in address order, accessed by position.
 pub trait Blocks: Send + Sync {
-    /// How many.
+    /// The number of blocks.
     fn len(&self) -> u64;
     /// The block at a position.
     fn get(&self, index: u64) -> Option<Block>;
-    /// The position of the first block at or behind an address, in the pool of a session
-    /// or the system's.
+    /// The position of the first block at or after an address, in a session's pool or in
+    /// the system's.
     fn position(&self, session: Option<u32>, va: Va) -> u64;
-    /// The positions (`kept`: only these) in order of size, equals in order of address;
-    /// `None` when the answer isn't wanted any more.
+    /// The positions (only those in `kept`, if given) in order of size, and equal sizes in
+    /// order of address; `None` if cancelled.
     fn by_size(
         &self,
         kept: Option<&[u32]>,
         descending: bool,
         wanted: Wanted<'_>,
     ) -> Option<Vec<u32>>;
-    /// True when there are none.
+    /// True if there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -54,7 +54,7 @@ impl Blocks for BlockList {
     }
 }
 
-/// What a list without blocks is made of.
+/// An empty list.
 struct NoBlocks;
 
 impl Blocks for NoBlocks {
@@ -78,9 +78,9 @@ impl Blocks for NoBlocks {
 /// The order of the allocations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockSort {
-    /// By size instead of by address.
+    /// By size; otherwise by address.
     pub by_size: bool,
-    /// Largest, or highest, first.
+    /// Largest or highest first.
     pub descending: bool,
 }
 
@@ -113,14 +113,14 @@ impl BlockSort {
     }
 }
 
-/// What a filter says of a block.
+/// A filter: true for blocks to show.
 pub type Keep<'a> = &'a (dyn Fn(&Block) -> bool + Sync);
 
-/// Blocks in an order, with those left out that a filter does not want.
+/// Blocks in an order, without those that the filter rejects.
 #[derive(Clone)]
 pub struct BlockView {
     blocks: Arc<dyn Blocks>,
-    /// Positions in `blocks`; `None` for all of them in order of address.
+    /// Positions in `blocks`; `None` for all blocks in address order.
     order: Option<Arc<Vec<u32>>>,
     /// The order.
     pub sort: BlockSort,
@@ -143,8 +143,8 @@ impl std::fmt::Debug for BlockView {
 }
 
 impl BlockView {
-    /// Arranges blocks. Costs nothing for all of them by address, else a pass over them: not for
-    /// the thread that draws. `None` when cancelled.
+    /// Sorts and filters blocks. Free for all blocks by address; otherwise a pass over the
+    /// blocks, so never call it on the drawing thread. `None` if cancelled.
     pub fn arrange(
         blocks: Arc<dyn Blocks>,
         sort: BlockSort,
@@ -169,7 +169,7 @@ impl BlockView {
         })
     }
 
-    /// Rows.
+    /// Number of rows.
     pub fn len(&self) -> u64 {
         match &self.order {
             Some(order) => order.len() as u64,
@@ -177,17 +177,17 @@ impl BlockView {
         }
     }
 
-    /// True without rows.
+    /// True if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Blocks before the filter.
+    /// Number of blocks before filtering.
     pub fn all(&self) -> u64 {
         self.blocks.len()
     }
 
-    /// The block of a row.
+    /// The block at a row.
     pub fn get(&self, row: u64) -> Option<Block> {
         let place = match (self.sort.by_size, self.sort.descending) {
             (false, true) => self.len().checked_sub(row + 1)?,
@@ -201,7 +201,7 @@ impl BlockView {
         }
     }
 
-    /// The row of a block, or where it would be.
+    /// The row of a block, or the row where it would be inserted.
     pub fn row_of(&self, block: &Block) -> u64 {
         if self.order.is_none() && !self.sort.descending {
             return self.blocks.position(block.session, block.va);
@@ -221,7 +221,7 @@ impl BlockView {
         low
     }
 
-    /// The row of the last block that starts at or before an address, whatever the order.
+    /// The row of the last block that starts at or before an address, in any order.
     pub fn row_at(&self, va: Va) -> u64 {
         let after = self.blocks.position(None, Va(va.0.saturating_add(1)));
         match self.blocks.get(after.saturating_sub(1)) {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn every_order_finds_its_rows_again() {
+    fn every_order_finds_the_row_of_a_block() {
         let even: Keep<'_> = &|b| b.va.0 / 0x1000 % 2 == 0;
         for by_size in [false, true] {
             for descending in [false, true] {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_in_order_and_equals_by_address() {
+    fn blocks_sort_by_size_then_by_address() {
         let view = view(
             BlockSort {
                 by_size: true,
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_is_gone_leads_to_its_place() {
+    fn a_missing_block_maps_to_its_insertion_row() {
         let view = view(BlockSort::default(), None);
         let mut gone = planted_block(10);
         gone.va = gone.va.add(0x10);

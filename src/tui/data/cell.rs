@@ -9,29 +9,29 @@ use crate::report::text::{grouped, signed};
 use crate::tui::input::query::Value;
 use crate::tui::terminal::theme::Theme;
 
-/// A cell.
+/// A table cell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
-    /// Words; safe to show.
+    /// Text, safe for the terminal.
     Text(String),
-    /// How many.
+    /// A count.
     Count(u64),
     /// Bytes.
     Bytes(u64),
-    /// How much something grew; below zero when it fell.
+    /// A change; negative for a decrease.
     Change(i64),
-    /// Where.
+    /// An address.
     Address(Va),
-    /// A part of a whole; 1 is all.
+    /// A share; 1 is all.
     Share(f64),
-    /// The same, drawn as a bar.
+    /// A share, drawn as a bar.
     Bar(f64),
-    /// Not known.
+    /// Unknown.
     Unknown,
 }
 
 impl Cell {
-    /// As it is drawn.
+    /// The text as drawn.
     pub fn shown(&self, width: u16, theme: &Theme) -> Cow<'_, str> {
         match self {
             Cell::Text(text) => text.as_str().into(),
@@ -44,7 +44,7 @@ impl Cell {
         }
     }
 
-    /// As it is copied, saved and searched: numbers without commas.
+    /// The text as copied, saved and searched: numbers without commas.
     pub fn plain(&self) -> String {
         match self {
             Cell::Text(text) => text.clone(),
@@ -68,7 +68,7 @@ impl Cell {
         }
     }
 
-    /// As a query compares it.
+    /// The value that queries compare.
     pub fn value(&self) -> Value<'_> {
         match self {
             Cell::Text(text) => Value::Text(text.as_str().into()),
@@ -80,20 +80,20 @@ impl Cell {
         }
     }
 
-    /// Their sort order, the smaller first.
+    /// Sort order, smaller first.
     pub fn compare(&self, other: &Cell) -> Ordering {
         match (self.value(), other.value()) {
             (Value::Number(a), Value::Number(b)) => a.cmp(&b),
             (Value::Change(a), Value::Change(b)) => a.cmp(&b),
             (Value::Share(a), Value::Share(b)) => a.total_cmp(&b),
             (Value::Text(a), Value::Text(b)) => a.cmp(&b),
-            // What is not known is less than all that is.
+            // Unknown values sort below all others.
             (a, b) => (a != Value::Unknown).cmp(&(b != Value::Unknown)),
         }
     }
 }
 
-/// The query for rows that have this in a column.
+/// A query for rows with this cell's value in the named column.
 pub fn like(name: &str, cell: &Cell) -> Option<String> {
     if name.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! What a query can name in the lists that are not tables: tags, allocations, modules.
+//! The query fields of lists that are not tables: tags, allocations, modules.
 
 use crate::pool::Block;
 use crate::pool::tracker::Usage;
@@ -33,25 +33,25 @@ pub const TAG: [Field; 17] = [
     field(&["rate"], Kind::Number),
     field(&["trend"], Kind::Text),
 ];
-/// The field of a comparison of tags without a field name.
+/// The field for a comparison without a field name, in the tag list.
 pub const TAG_DEFAULT: usize = 1;
 
-/// A tag in the pool that is shown.
+/// A tag as a query sees it: in the pool on screen.
 pub struct TagAsked<'a> {
     /// The row.
     pub row: &'a TagRow,
     /// The pool.
     pub pool: PoolChoice,
-    /// Bytes of all tags in it.
+    /// Bytes of all tags in that pool.
     pub total: u64,
-    /// False when allocations since boot are not known.
+    /// False if allocations since boot are unknown.
     pub counted: bool,
-    /// What the open dump is compared with.
+    /// The baseline of the open dump.
     pub baseline: Option<&'a Baseline>,
 }
 
 impl TagAsked<'_> {
-    /// The field as a cell.
+    /// The cell of a field.
     pub fn cell(&self, field: usize) -> Cell {
         let usage: Usage = self.pool.of(&self.row.usage);
         let known = |n| match self.counted && !usage.wrapped {
@@ -92,7 +92,7 @@ impl TagAsked<'_> {
         }
     }
 
-    /// The fields that only a baseline gives.
+    /// The fields that need a baseline.
     fn change(&self, field: usize) -> Option<Cell> {
         let (baseline, tag) = (self.baseline?, self.row.usage.tag);
         Some(match field {
@@ -103,7 +103,7 @@ impl TagAsked<'_> {
     }
 }
 
-/// A cell as a query compares it.
+/// The value of a cell, for queries.
 fn value(cell: Cell) -> Value<'static> {
     match cell {
         Cell::Text(text) => Value::Text(text.into()),
@@ -135,10 +135,10 @@ pub const BLOCK: [Field; 7] = [
     field(&["session"], Kind::Number),
     field(&["tag"], Kind::Text),
 ];
-/// The field of a comparison of allocations without a field name.
+/// The field for a comparison without a field name, in a list of allocations.
 pub const BLOCK_DEFAULT: usize = 1;
 
-/// The field of an allocation as a cell.
+/// The cell of a field of an allocation.
 pub fn block_cell(block: &Block, field: usize) -> Cell {
     match field {
         0 => Cell::Address(block.va),
@@ -156,7 +156,7 @@ pub fn block_cell(block: &Block, field: usize) -> Cell {
 
 impl Row for Block {
     fn value(&self, field: usize) -> Value<'_> {
-        // Asked of millions: the words need no allocation.
+        // Called for millions of blocks: static words avoid an allocation each.
         match field {
             2 => Value::Text(self.kind.word().into()),
             3 => Value::Text(self.backend.word().into()),
@@ -181,10 +181,10 @@ pub const MODULE: [Field; 7] = [
     field(&["pdb"], Kind::Text),
     field(&["unloaded"], Kind::Text),
 ];
-/// The field of a comparison of modules without a field name.
+/// The field for a comparison without a field name, in the module list.
 pub const MODULE_DEFAULT: usize = 2;
 
-/// The field of a module as a cell.
+/// The cell of a field of a module.
 pub fn module_cell(module: &ModuleRow, field: usize) -> Cell {
     match field {
         0 => Cell::Address(module.base),
@@ -208,9 +208,9 @@ impl Row for ModuleRow {
     }
 }
 
-/// What text is looked for in, row by row.
+/// Text search in each kind of row.
 impl TextFilter {
-    /// Asked of a tag's name alone.
+    /// Searches a tag's name only.
     pub fn tag_itself(&self, row: &TagRow) -> bool {
         match self.pattern() {
             Some(pattern) => pattern.matches(row.usage.tag) || self.matches_folded(row.usage.tag),
@@ -218,7 +218,7 @@ impl TextFilter {
         }
     }
 
-    /// Asked of a tag: its name, what it is for, whose it is.
+    /// Searches a tag's name, description and owner.
     pub fn tag(&self, row: &TagRow) -> bool {
         let also = |text: &Option<String>| text.as_ref().is_some_and(|t| self.in_text(t));
         self.tag_itself(row)
@@ -229,13 +229,13 @@ impl TextFilter {
                     || also(&row.referenced_in)))
     }
 
-    /// Asked of a reference.
+    /// Searches a reference.
     pub fn reference(&self, row: &ReferenceRow) -> bool {
         let texts = [&row.place(), &row.section, &row.api, &row.function];
         texts.into_iter().any(|text| self.in_text(text)) || self.in_text(row.confidence)
     }
 
-    /// Asked of a module: its name and its path.
+    /// Searches a module's name and path.
     pub fn module(&self, row: &ModuleRow) -> bool {
         self.in_text(&row.name) || self.in_text(&row.path)
     }
@@ -248,7 +248,7 @@ mod tests {
     use crate::tui::input::query::Query;
 
     #[test]
-    fn every_field_of_every_list_can_be_asked_for() {
+    fn every_field_of_every_list_has_a_cell() {
         let model = fixture::model();
         let row = model.tag(crate::pool::Tag::of("Leak").unwrap()).unwrap();
         let asked = TagAsked {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_found_by_name_pattern_meaning_and_owner() {
+    fn tags_are_found_by_name_pattern_description_and_owner() {
         let row = fixture::tag_row("Thre", 607, 774_048, Some("Thread objects"), Some("nt!ps"));
         let asks = |typed: &str| TextFilter::parse(typed).unwrap().tag(&row);
         for typed in [

@@ -1,4 +1,4 @@
-//! Everything that the main loop waits for, in one channel: keys, sizes, signals, answers.
+//! All events of the main loop, in one channel: keys, resizes, signals, answers.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use crate::tui::data::model::Model;
 /// Something that wakes the main loop.
 #[derive(Debug)]
 pub enum Event {
-    /// For the state machine.
+    /// A message to the state machine.
     Message(Message),
-    /// The dump was read again: another engine answers from now on.
+    /// The dump was read again: a new engine answers from now on.
     Reopened(Box<Reopened>),
-    /// A signal that ends, suspends or resumes.
+    /// A signal to end, suspend or resume.
     Signal(i32),
-    /// The terminal gives no more keys.
+    /// The terminal sends no more keys.
     InputLost(std::io::Error),
 }
 
-/// The dump, read again with its kernel's PDB.
+/// The dump, read again with the kernel's PDB.
 #[derive(Debug)]
 pub struct Reopened {
-    /// What answers from now on.
+    /// The new engine.
     pub engine: Arc<dyn Machine>,
-    /// What it says at once.
+    /// The new engine's data.
     pub model: Model,
     /// The PDB.
     pub file: PathBuf,

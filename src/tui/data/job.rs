@@ -1,4 +1,4 @@
-//! A file that the user asked for.
+//! A file to save on the user's request.
 
 use std::path::PathBuf;
 
@@ -8,24 +8,24 @@ use crate::tui::data::cell::Cell;
 /// What to save.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// A list that is held in whole.
+    /// A list that is fully in memory.
     Grid {
         /// Names of the columns.
         columns: Vec<&'static str>,
         /// The rows.
         rows: Vec<Vec<Cell>>,
     },
-    /// Allocations, as many as there are.
+    /// Allocations, of any number.
     Blocks(BlockView),
-    /// The report, with what is marked.
+    /// The report, with the marks.
     Report(Vec<(String, String)>),
-    /// Lines.
+    /// Lines of text.
     Text(String),
     /// Memory, as the debugger dumps it.
     Memory {
         /// The first byte.
         start: crate::memory::Va,
-        /// How many.
+        /// The number of bytes.
         length: u64,
         /// The session to read in.
         session: Option<u32>,
@@ -35,10 +35,10 @@ pub enum Content {
 /// A file to write.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Where.
+    /// The path.
     pub path: PathBuf,
-    /// Write over a file that is there.
+    /// Overwrite an existing file.
     pub replace: bool,
-    /// What.
+    /// The contents.
     pub content: Content,
 }

@@ -1,4 +1,4 @@
-//! What the user marked, with notes: tags and allocations.
+//! Marks and notes of the user, on tags and allocations.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,19 +6,19 @@ use crate::memory::Va;
 use crate::pool::{Block, Tag};
 use crate::report::text::grouped;
 
-/// What is marked.
+/// The object that is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Marked {
-    /// A tag, as the number it is.
+    /// A tag, as its 32-bit value.
     Tag(u32),
     /// An allocation.
     Block {
-        /// Its first byte.
+        /// Its address.
         va: u64,
-        /// Its bytes.
+        /// Its size.
         bytes: u64,
-        /// Its tag, as the number it is.
+        /// Its tag, as a 32-bit value.
         tag: u32,
         /// The session whose pool it is in.
         session: Option<u32>,
@@ -26,7 +26,7 @@ pub enum Marked {
 }
 
 impl Marked {
-    /// An allocation.
+    /// The mark target for an allocation.
     pub fn of(block: &Block) -> Marked {
         Marked::Block {
             va: block.va.0,
@@ -36,7 +36,7 @@ impl Marked {
         }
     }
 
-    /// The same thing, whatever else is known of it.
+    /// True if both are the same object, even if other details differ.
     pub fn is(&self, other: &Marked) -> bool {
         match (self, other) {
             (Marked::Tag(a), Marked::Tag(b)) => a == b,
@@ -77,19 +77,19 @@ impl Marked {
 /// A mark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// What is marked.
+    /// The object that is marked.
     pub what: Marked,
-    /// What the user says of it.
+    /// The user's note.
     #[serde(default)]
     pub note: String,
 }
 
-/// Marks at most: a list by hand, not a selection of millions.
+/// Maximum number of marks: they are set by hand, not for millions of rows.
 pub const MOST: usize = 1000;
-/// Letters of a note at most.
+/// Maximum length of a note in characters.
 pub const LONGEST: usize = 500;
 
-/// The mark of something.
+/// The mark of an object.
 pub fn find<'m>(marks: &'m [Mark], what: &Marked) -> Option<&'m Mark> {
     marks.iter().find(|m| m.what.is(what))
 }

@@ -1,4 +1,4 @@
-//! The messages to the state machine, and its effects.
+//! Messages to the state machine, and its effects.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,103 +23,102 @@ use crate::tui::data::settings::Settings;
 use crate::tui::data::table::{TableData, TableKind};
 use crate::tui::widgets::charts::TagCharts;
 
-/// Something happened.
+/// A message to the state machine.
 #[derive(Clone, Debug)]
 pub enum Message {
     /// A key was pressed.
     Key(KeyEvent),
     /// The mouse was used.
     Mouse(MouseEvent),
-    /// The terminal pasted text.
+    /// Text was pasted.
     Paste(String),
-    /// The screen has this many columns and rows now.
+    /// The terminal has a new size: columns and rows.
     Resize(u16, u16),
-    /// Marks and place are not kept for the next time, and why.
+    /// Marks and location will not be saved, and why.
     NotKept(String),
-    /// What the user decided before about how things look.
+    /// The user's saved settings.
     Settings(Box<Settings>),
-    /// The judgement over everything, after the walk of that number.
+    /// The overall verdict, after the walk with this number.
     Judged(u64, VerdictLine),
-    /// The walk of the pool got on.
+    /// Progress of the pool walk.
     Index(IndexNews),
-    /// All images were searched for all tags, after the walk of that number.
+    /// All images were searched for all tags, after the walk with this number.
     ReferencedIn(u64, Arc<FxHashMap<Tag, String>>),
-    /// Whose each tag is, after the walk of that number; empty for what has no owner.
+    /// The owner of each tag, after the walk with this number; empty if a tag has no owner.
     Owners(u64, Arc<FxHashMap<Tag, String>>),
-    /// A worker answers.
+    /// A worker's answer.
     Answer(Answer),
-    /// How it goes with the kernel's PDB, which is missing.
+    /// News about the missing PDB of the kernel.
     Symbols(SymbolNews),
-    /// The PDB was picked up, and the dump read again with it.
+    /// The PDB was found, and the dump was read again with it.
     Reopened(Box<Reopening>),
-    /// Something to tell the user, from outside the state machine.
+    /// A message to the user from outside the state machine.
     Notice(String),
-    /// What became of the file under the dump: no number is to be trusted any more.
+    /// The dump file failed: no data is reliable from now on.
     FileFailed(String),
-    /// What the user left behind when this dump was open before.
+    /// The saved session of an earlier run with this dump.
     Session(Box<SessionState>),
 }
 
-/// How it goes with a PDB that is missing.
+/// News about the missing PDB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SymbolNews {
-    /// A server is asked, or sends it.
+    /// A download from a server is running.
     Fetching {
-        /// Which.
+        /// The server.
         server: String,
         /// Bytes so far.
         received: u64,
-        /// Bytes in all, if the server says.
+        /// Total bytes, if the server states them.
         total: Option<u64>,
     },
-    /// It was fetched; the dump is being read again.
+    /// The download finished; the dump is being read again.
     Fetched,
-    /// No server gave it.
+    /// No server delivered it.
     Failed(String),
-    /// The files that lie where it should, and why they are not used. Told when there
-    /// are others than before.
+    /// Files in the right folder that are not used, and why. Sent when the set changes.
     Refused(Vec<String>),
 }
 
-/// What is known of a dump that was read again.
+/// The data of a dump that was read again.
 #[derive(Clone, Debug)]
 pub struct Reopening {
-    /// Everything, without the index.
+    /// All data except the index.
     pub model: Model,
     /// The PDB that it was read with.
     pub file: String,
-    /// The number of the walk that has begun; see [`IndexNews::walk`].
+    /// The number of the walk that has started; see [`IndexNews::walk`].
     pub walk: u64,
 }
 
-/// How far the walk of the pool is.
+/// Progress of the pool walk.
 #[derive(Clone, Debug, Default)]
 pub struct IndexNews {
-    /// Which walk: there is another each time the dump is read, and news of an older one
-    /// are dropped.
+    /// The walk's number: every reading of the dump starts a new walk, and news of older
+    /// walks are dropped.
     pub walk: u64,
-    /// Running, done, or why not.
+    /// The stage, or why it failed.
     pub stage: Stage,
     /// Pages walked.
     pub pages_done: u64,
-    /// Pages in all.
+    /// Total pages.
     pub pages_all: u64,
-    /// Since it began.
+    /// Time since the start.
     pub elapsed: Duration,
-    /// Sums over what is found so far; `None` when nothing new is.
+    /// Totals of the blocks found so far; `None` if unchanged.
     pub totals: Option<Arc<Totals>>,
-    /// Bytes of both pools in use, when the walk may have changed what is known of them.
+    /// Bytes of both pools in use, if the walk may have changed them.
     pub used: Option<[Option<u64>; 2]>,
-    /// What is missing from the index, as sentences.
+    /// What the index lacks, as sentences.
     pub notes: Arc<[String]>,
-    /// When the index was made, for one that was kept by an earlier run.
+    /// When the index was made, if an earlier run cached it.
     pub kept: Option<String>,
 }
 
 /// The walk's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// Reading tables, to know what to walk.
+    /// Reading tables to plan the walk.
     #[default]
     Planning,
     /// Walking.
@@ -133,7 +132,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// True while results may still arrive.
+    /// True while more results can arrive.
     pub fn is_running(&self) -> bool {
         matches!(self, Stage::Planning | Stage::Walking)
     }
@@ -142,25 +141,25 @@ impl Stage {
 /// A worker's answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The request's number: an answer to an older request than the last is dropped.
+    /// The request number: an answer to any request but the latest is dropped.
     pub number: u64,
-    /// What was found.
+    /// The result.
     pub body: Body,
 }
 
-/// What a worker found.
+/// The result of a request.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Body {
-    /// A tag's allocations, arranged.
+    /// The allocations of a tag, sorted and filtered.
     Blocks {
         view: BlockView,
         covered: Covered,
         shape: TagCharts,
     },
-    /// A tag at a glance.
+    /// The preview of a tag.
     Preview(Box<Preview>),
-    /// The row that a search of allocations ended at.
+    /// The row where a search of allocations ended.
     Found(Option<u64>),
     /// The modules that reference a tag.
     References(References),
@@ -170,112 +169,113 @@ pub enum Body {
     Table(TableData),
     /// The report, and whether the walk was done when it was made.
     Report { text: String, whole: bool },
-    /// What was typed, with addresses as numbers.
+    /// A typed line, with its addresses resolved.
     Resolved(Vec<crate::command::Request>),
-    /// What the dump is compared with.
+    /// The baseline of the dump.
     Baseline(Box<Baseline>),
     /// A file was written.
     Saved { path: String, bytes: u64 },
-    /// The request could not be answered.
+    /// The request failed.
     Failed(String),
+}
+
+/// A request to a worker.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The request number; answers carry it.
+    pub number: u64,
+    /// The question.
+    pub question: Question,
 }
 
 /// A question to a worker.
 #[derive(Clone, Debug)]
-pub struct Request {
-    /// Its number; answers carry it.
-    pub number: u64,
-    /// What is asked.
-    pub question: Question,
-}
-
-/// What is asked of a worker.
-#[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Question {
-    /// The allocations of a tag, as far as the index goes now.
+    /// The allocations of a tag that the index has so far.
     Blocks {
         tag: Tag,
         sort: BlockSort,
         filter: Option<BlockFilter>,
     },
-    /// The next row (or the one before) that matches.
+    /// The next (or previous) row that matches.
     Find {
         view: BlockView,
         from: u64,
         forward: bool,
         filter: BlockFilter,
     },
-    /// A tag at a glance. Answered when no newer one comes for a moment.
+    /// The preview of a tag. Answered only if no newer request follows shortly.
     Preview { tag: Tag },
     /// The modules that reference a tag.
     References { tag: Tag },
-    /// Memory from an address on.
+    /// Memory at an address.
     Bytes {
         start: Va,
         length: u64,
-        /// The session to read it in, for its pool.
+        /// The session whose address space to read, for session pool.
         session: Option<u32>,
     },
     /// A table.
     Table(TableKind),
-    /// Symbols and pointers in what was typed, as addresses.
+    /// Resolve the symbols and pointers of a typed line.
     Resolve(Vec<crate::command::Request>),
-    /// The answer of a command that is text.
+    /// The text output of a command.
     Typed(Box<crate::command::Request>),
-    /// The report, with what is marked and the notes.
+    /// The report, with marks and notes.
     Report { marks: Vec<(String, String)> },
-    /// Compare with earlier points in time, the earliest first; none: not any more.
+    /// Compare with earlier points in time, the earliest first; an empty list ends the
+    /// comparison.
     Baseline {
         paths: Vec<PathBuf>,
-        /// How they are opened.
+        /// How to open them.
         options: Arc<Options>,
     },
     /// Write a file.
     Save(Box<Job>),
 }
 
-/// What the state machine wants done.
+/// An effect that the state machine requests.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Ask a worker.
+    /// Send a request to a worker.
     Ask(Request),
-    /// Stop the walk of the pool.
+    /// Stop the pool walk.
     CancelIndex,
     /// Stop the download of the kernel's PDB.
     CancelFetch,
-    /// Put text into the terminal's clipboard.
+    /// Copy text to the terminal's clipboard.
     Copy(String),
-    /// Keep what comes back when the dump is opened again.
+    /// Save the session for the next run with this dump.
     Keep(Box<SessionState>),
-    /// Keep what the user decided about how things look.
+    /// Save the user's settings.
     KeepSettings(Box<Settings>),
-    /// Have the terminal report the mouse, or stop it.
+    /// Turn the terminal's mouse reports on or off.
     Mouse(bool),
-    /// Draw everything again.
+    /// Redraw the whole screen.
     Redraw,
-    /// Go to the background.
+    /// Suspend to the background.
     Suspend,
-    /// End.
+    /// Quit.
     Quit,
 }
 
 /// The download of the PDB.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Fetch {
-    /// There is none yet.
+    /// Not started.
     #[default]
     None,
-    /// Under way.
+    /// Running.
     Running {
-        /// The server that is asked.
+        /// The server.
         server: String,
         /// Bytes so far.
         received: u64,
-        /// Bytes in all, if the server says.
+        /// Total bytes, if the server states them.
         total: Option<u64>,
     },
-    /// Done, failed or stopped: later news of it are old.
+    /// Done, failed or stopped: later news of it are ignored.
     Over,
 }
 

@@ -1,5 +1,5 @@
-//! What screens show and what the parts of the UI say to each other: plain data, which
-//! reads no file and draws nothing.
+//! The data that screens show and that the parts of the UI exchange. This module reads no
+//! files and draws nothing.
 
 pub mod baseline;
 pub mod block_filter;

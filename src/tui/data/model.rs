@@ -1,5 +1,5 @@
-//! What the screens show, as plain data: taken from an [`crate::engine::Engine`] once, on the worker's
-//! side, or made by hand in a test.
+//! The data of the screens: read once from an [`crate::engine::Engine`] on a worker thread,
+//! or built by a test.
 
 use std::sync::Arc;
 
@@ -20,48 +20,48 @@ use crate::symbols::WantedPdb;
 use crate::tui::data::baseline::Baseline;
 use crate::tui::data::order::PoolChoice;
 
-/// A dump, as far as it is known without the index.
+/// The data of a dump that is known without the index.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     /// The file's name.
     pub file: String,
-    /// Which Windows, in a few words, the most important first.
+    /// The Windows version and other facts in a few words, the most important first.
     pub facts: Vec<String>,
-    /// The judged `!vm`.
+    /// The `!vm` report with its verdicts.
     pub vm: VmReport,
     /// One row per tag.
     pub tags: Vec<TagRow>,
     /// The sum of all rows.
     pub total: TagUsage,
-    /// Bytes of nonpaged and paged pool in use, as the engine has them: shares of a pool are
-    /// shares of these on every screen. `None` where no source is complete.
+    /// Bytes of nonpaged and paged pool in use, from the engine. On every screen, a share
+    /// of a pool is a share of these. `None` if no source is complete.
     pub used: [Option<u64>; 2],
-    /// False when the kernel's accounts can't be read: the rows then come from the walk.
+    /// False if the kernel's pool trackers cannot be read: the rows then come from the walk.
     pub counted: bool,
-    /// What tags are for; asked again when the walk finds further tags.
+    /// Tag descriptions; looked up again when the walk finds more tags.
     pub descriptions: Descriptions,
     /// Loaded modules, then unloaded ones.
     pub modules: Vec<ModuleRow>,
-    /// What to know before trusting a number, as sentences.
+    /// Caveats, as sentences.
     pub warnings: Vec<String>,
-    /// The kernel's PDB, when it is missing.
+    /// The kernel's PDB, if it is missing.
     pub missing: Option<MissingPdb>,
-    /// The judgement over everything; `None` until the pool is walked.
+    /// The overall verdict; `None` until the walk is done.
     pub verdict: Option<VerdictLine>,
-    /// Earlier points in time that the dump is compared with.
+    /// Earlier points in time to compare the dump with.
     pub baseline: Option<Arc<Baseline>>,
 }
 
-/// The judgement in one line, as the engine gives it.
+/// The verdict in one line, from the engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerdictLine {
-    /// The verdict and why.
+    /// The verdict and its reason.
     pub text: String,
-    /// There is something to look into.
+    /// True if there is something to investigate.
     pub alarm: bool,
 }
 
-/// Images that have the bytes of a tag, in a few words.
+/// Names the images that contain the bytes of a tag.
 pub fn in_images(names: &[String]) -> Option<String> {
     match names {
         [] => None,
@@ -71,16 +71,16 @@ pub fn in_images(names: &[String]) -> Option<String> {
     }
 }
 
-/// A PDB that is missing, and what to do about it.
+/// A missing PDB, and how to get it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MissingPdb {
     /// The file's name.
     pub file: String,
-    /// What to fetch and where to put it, as a sentence.
+    /// What to download and where to put it, as a sentence.
     pub advice: String,
-    /// Files that lie in its place, and why they are not used.
+    /// Files found in its place that are not used, and why.
     pub refused: Vec<String>,
-    /// Why no server gave it.
+    /// Why the download failed.
     pub failed: Option<String>,
 }
 
@@ -120,17 +120,16 @@ impl MissingPdb {
 /// One tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagRow {
-    /// The kernel's accounts (or the walk's, see [`Model::counted`]).
+    /// The kernel's counters (or the walk's, see [`Model::counted`]).
     pub usage: TagUsage,
-    /// What it is for; `None` for an unknown tag.
+    /// What the tag is for; `None` for an unknown tag.
     pub about: Option<String>,
-    /// Whose the tag list says it is: `nt!ps`, `fltmgr.sys`; `None` where no such module
-    /// is loaded.
+    /// The owner from the tag list: `nt!ps`, `fltmgr.sys`; `None` if no such module is loaded.
     pub binary: Option<String>,
-    /// Whose it is: `myfault (certain)`, as every other answer has it; empty where nothing
-    /// points to an owner, `None` until that is known.
+    /// The owner: `myfault (certain)`, the same as in every other answer. Empty if there is
+    /// no evidence for an owner, `None` until it is known.
     pub owner: Option<String>,
-    /// The images that have the tag's bytes: `in myfault`.
+    /// The images that contain the tag's bytes: `in myfault`.
     pub referenced_in: Option<String>,
     /// What the walk found so far.
     pub found: TagFound,
@@ -149,8 +148,8 @@ impl TagRow {
         }
     }
 
-    /// Whose it is, for lists, the one place that they ask: the owner, else the images that have the tag's bytes, and
-    /// until that is known what the tag list says.
+    /// The owner that all lists show: the attributed owner, or else the images that contain
+    /// the tag's bytes. Until the attribution is known, the owner from the tag list.
     pub fn owner(&self) -> Option<&str> {
         let referenced_in = self.referenced_in.as_deref();
         match self.owner.as_deref() {
@@ -160,7 +159,7 @@ impl TagRow {
         }
     }
 
-    /// True when blocks and bytes found are those that the kernel counts.
+    /// True if the blocks and bytes found equal the kernel's counters.
     pub fn agrees(&self) -> bool {
         let same = |usage: &crate::pool::tracker::Usage, found: &crate::pool::index::Found| {
             usage.outstanding == found.blocks && usage.bytes == found.bytes
@@ -177,11 +176,11 @@ pub struct ModuleRow {
     pub name: String,
     /// First address.
     pub base: Va,
-    /// The first address after it.
+    /// The end address, exclusive.
     pub end: Va,
-    /// The path it was loaded from, or the file's name.
+    /// The path it was loaded from, or the file name.
     pub path: String,
-    /// The PDB that belongs to it: name and identity.
+    /// The matching PDB: name and identity.
     pub pdb: String,
     /// No longer loaded.
     pub unloaded: bool,
@@ -208,7 +207,7 @@ impl ModuleRow {
 }
 
 impl Model {
-    /// Everything that an open dump says at once.
+    /// Reads the data that an open dump has at once.
     pub fn of(engine: &dyn Machine) -> Model {
         let trackers = engine.trackers();
         let facts = engine.facts();
@@ -236,7 +235,7 @@ impl Model {
         model
     }
 
-    /// The bytes of a pool, or of both, that shares are shares of.
+    /// The bytes of a pool, or of both: the base of all shares.
     pub fn in_use(&self, pool: PoolChoice) -> u64 {
         let [nonpaged, paged] = self.used;
         let nonpaged = nonpaged.unwrap_or(self.total.nonpaged.bytes);
@@ -248,7 +247,7 @@ impl Model {
         }
     }
 
-    /// Makes the rows of the kernel's accounts.
+    /// Makes the rows from the kernel's counters.
     pub fn take_trackers(&mut self, trackers: &Trackers) {
         self.total = trackers.total;
         self.tags = trackers
@@ -259,7 +258,7 @@ impl Model {
         self.drop_absent_binaries();
     }
 
-    /// What is not loaded is nobody's owner, whatever the tag list says.
+    /// Removes tag-list owners that are not loaded: such a module cannot own a tag.
     fn drop_absent_binaries(&mut self) {
         let loaded: FxHashSet<String> = self
             .modules
@@ -281,21 +280,21 @@ impl Model {
         }
     }
 
-    /// Takes the images that reference each tag.
+    /// Sets the images that reference each tag.
     pub fn take_referenced_in(&mut self, modules: &FxHashMap<Tag, String>) {
         for row in &mut self.tags {
             row.referenced_in = modules.get(&row.usage.tag).cloned();
         }
     }
 
-    /// Takes whose each tag is.
+    /// Sets the owner of each tag.
     pub fn take_owners(&mut self, owners: &FxHashMap<Tag, String>) {
         for row in &mut self.tags {
             row.owner = owners.get(&row.usage.tag).cloned();
         }
     }
 
-    /// Notes what the walk found; without accounts, makes the rows of that.
+    /// Records what the walk found; if there are no counters, makes the rows from it.
     pub fn take_totals(&mut self, totals: &Totals) {
         if self.counted {
             for row in &mut self.tags {
@@ -332,13 +331,13 @@ impl Model {
         self.tags.iter().find(|row| row.usage.tag == tag)
     }
 
-    /// The loaded module that holds an address.
+    /// The loaded module that contains an address.
     pub fn module_at(&self, va: Va) -> Option<&ModuleRow> {
         self.modules.iter().find(|m| !m.unloaded && m.contains(va))
     }
 }
 
-/// Bytes of both pools in use, by the source that the judgement uses.
+/// Bytes of both pools in use, from the source that the verdict uses.
 pub fn pools_in_use(engine: &dyn Machine, index: Option<&Snapshot>) -> [Option<u64>; 2] {
     [Pool::Nonpaged, Pool::Paged].map(|pool| {
         let used = engine.pool_use(pool, index).used?;
@@ -363,18 +362,19 @@ fn told(facts: &DumpFacts) -> Vec<String> {
     out
 }
 
-/// The modules that reference a tag, and how much could be searched.
+/// The modules that reference a tag, and the coverage of the search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct References {
     /// Each occurrence.
     pub rows: Vec<ReferenceRow>,
-    /// Pages of images that could not be searched, and all of them.
+    /// Image pages that could not be searched, of all modules.
     pub pages_missing: u64,
     /// Pages searched.
     pub pages_searched: u64,
-    /// Modules of which nothing could be searched.
+    /// Modules that could not be searched at all.
     pub modules_missing: Vec<String>,
-    /// Whose tag it may be where no code has it, and what was left out, as sentences.
+    /// Possible owners if no code references the tag, and what the search left out, as
+    /// sentences.
     pub notes: Vec<String>,
     /// Why there was no search.
     pub failed: Option<String>,
@@ -385,28 +385,28 @@ pub struct References {
 pub struct ReferenceRow {
     /// The module's name.
     pub module: String,
-    /// Where.
+    /// The address.
     pub va: Va,
     /// The section, when known.
     pub section: String,
-    /// In a section of code.
+    /// True in a code section.
     pub in_code: bool,
-    /// The nearest symbol with the distance, or the offset in the module.
+    /// The nearest symbol with its offset, or the offset in the module.
     pub symbol: String,
     /// The confidence in a word.
     pub confidence: &'static str,
-    /// The function that takes the tag, or what is done with it.
+    /// The function that receives the tag, or how the code uses it.
     pub api: String,
-    /// The function that the place is in.
+    /// The function that contains the reference.
     pub function: String,
-    /// Why, as a sentence.
+    /// The reason for the confidence, as a sentence.
     pub reason: String,
-    /// Which driver the module is: file, version, company and link date.
+    /// The module's file, version, company and link date.
     pub identity: String,
 }
 
 impl ReferenceRow {
-    /// From the engine's answer; `module` is the one that has it.
+    /// From the engine's answer; `module` is the module that contains the reference.
     pub fn new(reference: &Reference, module: Option<&ModuleFacts>) -> ReferenceRow {
         let base = module.map_or(Va(0), |m| m.base);
         let identity = module.map(ModuleFacts::identity);
@@ -444,7 +444,7 @@ impl ReferenceRow {
         }
     }
 
-    /// How WinDbg writes the place: `myfault+0x13aa`.
+    /// The location as WinDbg writes it: `myfault+0x13aa`.
     pub fn place(&self) -> String {
         if self.symbol.starts_with('+') {
             format!("{}{}", self.module, self.symbol)
@@ -453,7 +453,7 @@ impl ReferenceRow {
         }
     }
 
-    /// Where it is and what it does there, as a sentence.
+    /// The location and its use of the tag, as a sentence.
     pub fn detail(&self) -> Option<String> {
         let place = match self.function.is_empty() {
             true => self.place(),
@@ -466,7 +466,7 @@ impl ReferenceRow {
         (!self.reason.is_empty()).then_some(out)
     }
 
-    /// What the section is, in one word.
+    /// The kind of section, in one word.
     pub fn kind(&self) -> &'static str {
         match (self.in_code, self.section.is_empty()) {
             (true, _) => "code",
@@ -476,27 +476,27 @@ impl ReferenceRow {
     }
 }
 
-/// A stretch of memory as it was read, holes included.
+/// A range of memory as read, including unreadable parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bytes {
     /// The first address.
     pub start: Va,
-    /// Each byte, or `None` where it can't be read.
+    /// Each byte; `None` if it cannot be read.
     pub bytes: Vec<Option<u8>>,
-    /// For unreadable stretches: where each begins, and why.
+    /// Unreadable ranges: start and reason.
     pub holes: Vec<(Va, &'static str)>,
-    /// For aligned qwords that point somewhere known: where the qword is, and what at.
+    /// Aligned qwords that point to something known: the qword's address and the target.
     pub pointers: Vec<(Va, String)>,
 }
 
 impl Bytes {
-    /// The byte at an address: the outer `None` means that it was not asked for.
+    /// The byte at an address; the outer `None` means outside the range.
     pub fn at(&self, va: Va) -> Option<Option<u8>> {
         let offset = va.0.checked_sub(self.start.0)?;
         self.bytes.get(usize::try_from(offset).ok()?).copied()
     }
 
-    /// The qword at an address, when all of it is readable.
+    /// The qword at an address, if all of it is readable.
     pub fn qword(&self, va: Va) -> Option<u64> {
         let mut raw = [0; 8];
         for (i, to) in raw.iter_mut().enumerate() {
@@ -505,13 +505,13 @@ impl Bytes {
         Some(u64::from_le_bytes(raw))
     }
 
-    /// What the qword at an address points at.
+    /// The target of the qword at an address.
     pub fn pointer(&self, va: Va) -> Option<&str> {
         let at = self.pointers.binary_search_by_key(&va, |p| p.0).ok()?;
         self.pointers.get(at).map(|p| p.1.as_str())
     }
 
-    /// Why the page of an address can't be read.
+    /// Why the page of an address cannot be read.
     pub fn hole(&self, va: Va) -> Option<&'static str> {
         if !matches!(self.at(va), Some(None)) {
             return None;
@@ -520,19 +520,19 @@ impl Bytes {
         self.holes.get(after.checked_sub(1)?).map(|(_, why)| *why)
     }
 
-    /// True when every address of the stretch was asked for.
+    /// True if the range includes all of these addresses.
     pub fn covers(&self, first: Va, length: u64) -> bool {
         let end = self.start.0.saturating_add(self.bytes.len() as u64);
         first >= self.start && first.0.saturating_add(length) <= end
     }
 }
 
-/// A tag's accounts against the blocks found, ready to be shown.
+/// A comparison of a tag's counters with the blocks found, ready to display.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Covered {
     /// The sentences.
     pub sentences: Vec<String>,
-    /// True when the walk is done and everything counted was found.
+    /// True if the walk is done and found everything that the kernel counts.
     pub whole: bool,
 }
 
@@ -546,7 +546,7 @@ impl Covered {
         }
     }
 
-    /// The same for a list that has fewer blocks than were found.
+    /// The same for a list that has fewer blocks than the walk found.
     #[must_use]
     pub fn listing(mut self, listed: u64, found: u64) -> Covered {
         if listed < found {

@@ -1,8 +1,8 @@
-//! Which pool a list is about, and what the tag list is sorted by.
+//! The pool of a list, and the sort order of the tag list.
 
 use crate::pool::tracker::{TagUsage, Usage};
 
-/// Which pool's numbers are shown and sorted by.
+/// The pool whose numbers are shown and sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PoolChoice {
     /// Both, side by side; sorted by the sum.
@@ -15,7 +15,7 @@ pub enum PoolChoice {
 }
 
 impl PoolChoice {
-    /// In PoolMon's order.
+    /// The next choice, in PoolMon's order.
     pub fn next(self) -> PoolChoice {
         match self {
             PoolChoice::Both => PoolChoice::Nonpaged,
@@ -33,7 +33,7 @@ impl PoolChoice {
         }
     }
 
-    /// The numbers of this pool; for both, their sum.
+    /// The numbers of this pool, or the sum of both.
     pub fn of(self, usage: &TagUsage) -> Usage {
         match self {
             PoolChoice::Nonpaged => usage.nonpaged,
@@ -47,7 +47,7 @@ impl PoolChoice {
     }
 }
 
-/// What the list is sorted by.
+/// The sort key of the tag list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum SortBy {
@@ -73,11 +73,11 @@ impl SortBy {
         }
     }
 
-    /// What it is compared by; a tag itself is not a number.
+    /// The number to compare; a tag's name is not a number.
     pub fn value(self, usage: &Usage) -> u64 {
         match self {
             SortBy::Bytes => usage.bytes,
-            // A counter that has wrapped is larger or smaller than nothing.
+            // Wrapped counters cannot be compared.
             SortBy::Allocs | SortBy::Frees if usage.wrapped => 0,
             SortBy::Allocs => usage.allocs,
             SortBy::Frees => usage.frees,

@@ -1,20 +1,19 @@
-//! What comes back when the same dump is opened again: marks and notes, order, filter,
-//! place, and what was typed.
+//! The saved session of a dump: marks and notes, order, filter, location, and typed lines.
 
 use serde::{Deserialize, Serialize};
 
 use crate::tui::data::mark::{Mark, Marked};
 
-/// The form of the file; another one is not read.
+/// Version of the file format; other versions are not read.
 pub const VERSION: u32 = 1;
 
-/// What is kept of a dump.
+/// The saved session of a dump.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
 pub struct SessionState {
     pub version: u32,
-    /// The file's name when it was saved, for people who look into the folder.
+    /// The dump's file name at the time of saving, for people who look into the folder.
     pub file: String,
     pub marks: Vec<Mark>,
     pub pool: u8,
@@ -29,7 +28,7 @@ pub struct SessionState {
     pub searches: Vec<String>,
 }
 
-/// A step of the way.
+/// A step of the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]

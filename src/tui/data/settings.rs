@@ -1,27 +1,27 @@
-//! What the user decided about how things look, kept for all dumps.
+//! The user's display settings, saved for all dumps.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The form of the file; another one is not read.
+/// Version of the file format; other versions are not read.
 pub const SETTINGS_VERSION: u32 = 1;
 
 /// When a column is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnChoice {
-    /// Where the screen is wide enough.
+    /// If the screen is wide enough.
     #[default]
     Auto,
-    /// At every width, as far as the screen has room.
+    /// Always, as far as there is room.
     Always,
-    /// At none.
+    /// Never.
     Never,
 }
 
 impl ColumnChoice {
-    /// The next choice.
+    /// The next choice in the cycle.
     pub fn next(self) -> ColumnChoice {
         match self {
             ColumnChoice::Auto => ColumnChoice::Always,
@@ -40,8 +40,8 @@ impl ColumnChoice {
     }
 }
 
-/// The choices about the columns of a list, by the columns' names; a column that is not
-/// named is shown by width.
+/// The choices for the columns of a list, by column name; columns without a choice are
+/// shown by screen width.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ColumnChoices {
@@ -49,12 +49,12 @@ pub struct ColumnChoices {
 }
 
 impl ColumnChoices {
-    /// The choice about a column.
+    /// The choice for a column.
     pub fn of(&self, name: &str) -> ColumnChoice {
         self.by_name.get(name).copied().unwrap_or_default()
     }
 
-    /// Decides about a column.
+    /// Sets the choice for a column.
     pub fn set(&mut self, name: &str, choice: ColumnChoice) {
         match choice {
             ColumnChoice::Auto => {
@@ -66,18 +66,18 @@ impl ColumnChoices {
         }
     }
 
-    /// Forgets all choices.
+    /// Clears all choices.
     pub fn clear(&mut self) {
         self.by_name.clear();
     }
 
-    /// True when every column is shown by width.
+    /// True if every column is shown by screen width.
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }
 }
 
-/// What is kept for all dumps.
+/// Settings for all dumps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -85,6 +85,6 @@ pub struct Settings {
     pub version: u32,
     /// The columns of the tag list.
     pub tag_columns: ColumnChoices,
-    /// The first screen has no preview.
+    /// The preview of the first screen is hidden.
     pub hide_preview: bool,
 }

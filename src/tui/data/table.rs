@@ -1,4 +1,4 @@
-//! A list as data: columns, rows, and what Enter opens. Made by a worker or from the
+//! A list as data: columns, rows, and the target of each row. Made by a worker or from the
 //! state, drawn by [`crate::tui::screens::data_table`].
 
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::tui::widgets::table::Column;
 pub struct TableColumn {
     /// How it is drawn.
     pub column: Column,
-    /// What it is called in a query and in a saved file, and what it holds.
+    /// Its name and type in queries and saved files.
     pub field: Field,
-    /// `p` sorts by it as that pool.
+    /// The pool that `p` selects this column for.
     pub pool: Option<PoolChoice>,
 }
 
 impl TableColumn {
-    /// A column with its name in queries.
+    /// A column with its names in queries.
     pub const fn new(column: Column, names: &'static [&'static str], kind: Kind) -> TableColumn {
         TableColumn {
             column,
@@ -32,7 +32,7 @@ impl TableColumn {
         }
     }
 
-    /// The same, as the numbers of a pool.
+    /// The same column, for the numbers of a pool.
     pub const fn of_pool(self, pool: PoolChoice) -> TableColumn {
         TableColumn {
             pool: Some(pool),
@@ -40,89 +40,89 @@ impl TableColumn {
         }
     }
 
-    /// What it is called in a query.
+    /// The column's name in queries.
     pub fn name(&self) -> &'static str {
         self.field.names.first().copied().unwrap_or_default()
     }
 }
 
-/// What Enter on a row opens.
+/// The target of Enter on a row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Opens {
     /// Nothing.
     #[default]
     Nothing,
-    /// A tag; its allocations that match a filter, unless it is empty.
+    /// A tag, and a filter for its allocations (empty for all).
     Tag(Tag, String),
     /// Memory: title, a sentence, the address, its length if it has one, the session.
     Memory {
-        /// What it is called on the path.
+        /// The title on the path.
         title: String,
-        /// What it is, as a sentence.
+        /// A description, as a sentence.
         about: String,
-        /// Where it starts.
+        /// The start address.
         va: Va,
-        /// Its bytes, when it has an end.
+        /// The length, if it has an end.
         length: Option<u64>,
         /// The session to read in.
         session: Option<u32>,
     },
     /// Another table.
     Table(TableKind),
-    /// The list behind, filtered by this.
+    /// The list below this one, with this filter.
     Filter(String),
 }
 
-/// Which table. A dump that is read again is asked again.
+/// The kind of a table, with its arguments. It is requested again when the dump is read again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TableKind {
     /// Pool by driver.
     Drivers,
-    /// The tags of a driver, or without a name those that nobody owns.
+    /// The tags of a driver; `None` for the tags without an owner.
     TagsOf(Option<String>),
     /// The sizes of a tag's allocations.
     Sizes(Tag),
-    /// How often each value is in a column of a tag's allocations, those that match.
+    /// How often each value occurs in a column of a tag's allocations.
     Frequency {
-        /// Whose allocations.
+        /// The tag.
         tag: Tag,
-        /// Which column, by its name in queries.
+        /// The column, by its name in queries.
         column: String,
-        /// Which allocations.
+        /// The filter of the allocations.
         filter: String,
     },
-    /// What the qword at an offset of each of a tag's allocations is.
+    /// The targets of the qword at an offset of each of a tag's allocations.
     Pointers {
-        /// Whose allocations.
+        /// The tag.
         tag: Tag,
-        /// Bytes from what the owner sees first, after the header.
+        /// Offset from the start of the allocation, after the pool header.
         offset: u64,
     },
-    /// The page of an address, block by block.
+    /// The blocks of the page that contains an address.
     Page {
         /// An address in it.
         va: Va,
         /// The session to read in.
         session: Option<u32>,
     },
-    /// What a tag's allocations hold, offset by offset.
+    /// The contents of a tag's allocations, by offset.
     Contents(Tag),
-    /// Which of a tag's allocations are alike.
+    /// Groups of a tag's allocations with the same layout.
     Families(Tag),
     /// The kernel objects of a tag, and the processes with handles to them.
     Objects(Tag),
     /// The call stacks recorded for a tag's allocations.
     Stacks(Tag),
-    /// Values of a column of a list that is on screen, already counted.
+    /// Counted values of a column of a list on screen.
     Counted,
-    /// The instructions around a place in code that has a tag.
+    /// The instructions around a reference to a tag.
     Code {
         /// The tag.
         tag: Tag,
         /// Address of the tag's four bytes.
         va: Va,
     },
-    /// What the user marked.
+    /// The marks.
     Marks,
     /// The points of the baseline.
     Points,
@@ -131,7 +131,7 @@ pub enum TableKind {
 }
 
 impl TableKind {
-    /// The tag that it is about.
+    /// The tag that the table is about.
     pub fn tag(&self) -> Option<Tag> {
         match self {
             TableKind::Sizes(tag)
@@ -153,21 +153,21 @@ impl TableKind {
     }
 }
 
-/// A row.
+/// A table row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableRow {
-    /// The mark of the row; blank for none.
+    /// The row's mark; blank for none.
     pub mark: char,
     /// Its cells, one for each column.
     pub cells: Vec<Cell>,
-    /// What Enter opens.
+    /// The target of Enter.
     pub opens: Opens,
-    /// The place in what it was made of, for keys that change that.
+    /// The row's index in the source list, for keys that change that list.
     pub place: Option<usize>,
 }
 
 impl TableRow {
-    /// True for a row about the bytes at an address.
+    /// True if the row is about a range that contains the address.
     pub fn holds(&self, va: Va) -> bool {
         match &self.opens {
             Opens::Memory {
@@ -178,33 +178,33 @@ impl TableRow {
     }
 }
 
-/// Counts in the order of time, drawn as a line of bars.
+/// Counts in chronological order, drawn as a row of bars.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chart {
-    /// What is in front of it.
+    /// The label before it.
     pub before: String,
     /// The counts.
     pub values: Vec<u64>,
-    /// What is behind it.
+    /// The label after it.
     pub after: String,
 }
 
-/// What a table shows, as it is answered.
+/// The contents of a table, as a worker answers.
 #[derive(Clone, Debug, Default)]
 pub struct TableData {
     /// The columns.
     pub columns: &'static [TableColumn],
-    /// The rows, in their own order.
+    /// The rows, in their natural order.
     pub rows: Arc<Vec<TableRow>>,
-    /// What it is, over the list.
+    /// The title above the list.
     pub title: String,
-    /// A line of bars above it.
+    /// A row of bars above the list.
     pub chart: Option<Chart>,
-    /// Sentences above it.
+    /// Sentences above the list.
     pub notes: Vec<String>,
-    /// The column it is sorted by at first, largest first.
+    /// The column to sort by at first, descending.
     pub sorted: Option<usize>,
-    /// The row to begin on.
+    /// The row to select at first.
     pub start: u64,
 }
 

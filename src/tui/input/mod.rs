@@ -1,5 +1,4 @@
-//! What the user presses and types: keys, the line at the foot of the screen, searches,
-//! filters and queries.
+//! User input: keys, the line at the bottom of the screen, searches, filters and queries.
 
 pub mod keys;
 pub mod prompt;

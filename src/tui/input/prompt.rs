@@ -1,24 +1,24 @@
-//! A line typed at the foot of the screen: a search, a filter, an address.
+//! The line at the bottom of the screen: a search, a filter, an address, a command.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
 use crate::tui::widgets::list::Cursor;
 
-/// What is typed.
+/// The kind of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// After `/`.
+    /// A search, after `/`.
     Search,
-    /// After `&`.
+    /// A filter, after `&`.
     Filter,
     /// An address.
     Goto,
-    /// After `:`.
+    /// A command, after `:`.
     Command,
-    /// What to say of a row.
+    /// A note for a row.
     Note,
-    /// A file's name.
+    /// A file name.
     Save,
 }
 
@@ -36,36 +36,36 @@ impl Kind {
     }
 }
 
-/// The line, and how to undo what it did while it was typed.
+/// The open line, and the state to restore on cancel.
 #[derive(Clone, Debug)]
 pub struct Prompt {
-    /// What is typed.
+    /// The kind of input.
     pub kind: Kind,
     /// The text.
     pub input: Input,
-    /// What the filter was before.
+    /// The filter before the line was opened.
     pub filter_before: String,
-    /// Where one was before.
+    /// The cursor before the line was opened.
     pub cursor_before: Cursor,
-    /// What the word can become, which of it the line shows, and the line before.
+    /// The completions of the line, and the index of the one shown.
     pub offers: Option<(Vec<String>, usize)>,
-    /// How far back in what was typed before the line shows, and what was typed until then.
+    /// The position in the history, and the text before history was recalled.
     pub recalled: Option<(usize, String)>,
 }
 
-/// Lines that were typed, by kind, the latest last.
+/// Lines typed before, by kind, the latest last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     lines: Vec<(Kind, String)>,
 }
 
-/// Lines that are remembered.
+/// Maximum number of lines in the history.
 const REMEMBERED: usize = 200;
-/// Letters of one that are remembered.
+/// Maximum length of a line in the history, in characters.
 const LONGEST: usize = 1000;
 
 impl History {
-    /// Remembers a line.
+    /// Adds a line to the history.
     pub fn add(&mut self, kind: Kind, line: &str) {
         let line = line.trim();
         if line.is_empty() || line.chars().count() > LONGEST {
@@ -84,7 +84,7 @@ impl History {
         lines.filter(move |l| l.0 == kind).map(|l| l.1.as_str())
     }
 
-    /// The lines of a kind, the latest last, to be kept.
+    /// The lines of a kind for the session file, the latest last.
     pub fn kept(&self, kind: Kind) -> Vec<String> {
         let mut out: Vec<String> = self.of(kind).map(ToOwned::to_owned).collect();
         out.reverse();
@@ -93,7 +93,7 @@ impl History {
 }
 
 impl Prompt {
-    /// Hands a key to the line. True when the text changed.
+    /// Handles a key. Returns true if the text changed.
     pub fn key(&mut self, event: &KeyEvent) -> bool {
         let ctrl = event.modifiers.contains(KeyModifiers::CONTROL);
         let alt = event.modifiers.contains(KeyModifiers::ALT);
@@ -117,7 +117,7 @@ impl Prompt {
             .is_some_and(|change| change.value)
     }
 
-    /// Types a text at the cursor.
+    /// Inserts text at the cursor.
     pub fn insert(&mut self, text: &str) {
         self.offers = None;
         self.recalled = None;
@@ -126,12 +126,12 @@ impl Prompt {
         }
     }
 
-    /// Puts another text on the line.
+    /// Replaces the text of the line.
     pub fn replace(&mut self, text: &str) {
         self.input = Input::new(text.to_owned());
     }
 
-    /// Shows the next of what the word can become.
+    /// Shows the next completion.
     pub fn offer(&mut self, make: impl FnOnce(&str) -> Vec<String>) {
         let (offers, at) = match self.offers.take() {
             Some((offers, at)) => {
@@ -142,12 +142,13 @@ impl Prompt {
         };
         if let Some(text) = offers.get(at).cloned() {
             self.replace(&text);
-            // A single one is taken: what follows is another word.
+            // A single completion is accepted at once, so the next completion is for the
+            // next word.
             self.offers = (offers.len() > 1).then_some((offers, at));
         }
     }
 
-    /// Shows what was typed before (`step` 1) or after that (-1).
+    /// Recalls an older line (`step` 1) or a newer one (-1).
     pub fn recall(&mut self, history: &History, step: isize) {
         let (at, typed) = match self.recalled.take() {
             Some((at, typed)) => (Some(at), typed),

@@ -1,8 +1,8 @@
-//! The language of `&`: `np > 100MB and frees = 0 and owner ~ amd`.
+//! The query language of `&`: `np > 100MB and frees = 0 and owner ~ amd`.
 //!
-//! A query is read once against the fields of a list, so that an error is shown while it is
-//! typed, and is then asked of each row. What has no comparison in it is plain text and never
-//! comes here.
+//! A query is parsed once against the fields of a list, so that errors show while the user
+//! types, and is then tested on each row. Text without a comparison is a plain text filter
+//! and is not parsed here.
 
 use crate::pool::TagPattern;
 use std::borrow::Cow;
@@ -10,52 +10,52 @@ use std::borrow::Cow;
 use crate::memory::Va;
 use crate::report::text::parse_address;
 
-/// What a field holds, which says how a value beside it is read.
+/// The type of a field; it decides how a literal is parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Words.
+    /// Text.
     Text,
     /// A number, with `k`, `m`, `g`, `t` for powers of 1024.
     Number,
     /// An address, in hexadecimal.
     Address,
-    /// A part of a whole, in percent.
+    /// A share, in percent.
     Share,
 }
 
 /// A field of a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
-    /// Its names, the one to show first.
+    /// Its names; the first one is shown.
     pub names: &'static [&'static str],
-    /// What it holds.
+    /// Its type.
     pub kind: Kind,
 }
 
-/// A field of a row.
+/// The value of a row's field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
-    /// Words.
+    /// Text.
     Text(Cow<'a, str>),
     /// A number or an address.
     Number(u64),
-    /// How much something grew; below zero when it fell.
+    /// A change; negative for a decrease.
     Change(i64),
-    /// 1 is all.
+    /// A share; 1 is all.
     Share(f64),
-    /// Not known: no comparison holds, not even `!=`.
+    /// Unknown: no comparison is true, not even `!=`.
     Unknown,
 }
 
-/// A row that can be asked for its fields.
+/// A row that queries can test.
 pub trait Row {
-    /// The field at a place of the list's fields.
+    /// The value of the field with this index.
     fn value(&self, field: usize) -> Value<'_>;
-    /// True when the text is somewhere in the row.
+    /// True if the row contains the text.
     fn has(&self, text: &TextFilter) -> bool;
 }
 
-/// A question about rows.
+/// A filter over rows: one or more conditions.
 #[derive(Clone, Debug)]
 pub struct Query {
     node: Node,
@@ -89,7 +89,7 @@ enum Literal {
     Text(Glob),
 }
 
-/// Operators by their signs, those that begin like others first.
+/// Operators by symbol; longer symbols before their prefixes.
 const OPERATORS: [(&str, Operator); 9] = [
     ("!=", Operator::IsNot),
     ("!~", Operator::Unlike),
@@ -102,16 +102,16 @@ const OPERATORS: [(&str, Operator); 9] = [
     ("~", Operator::Like),
 ];
 
-/// Nested parentheses and `not` at most, far more than anyone types.
+/// Maximum nesting of parentheses and `not`, far more than anyone types.
 const DEEPEST: u32 = 32;
 
-/// True for text that compares something, and so is a query and not words to look for.
+/// True for text with a comparison: it is a query, not text to search for.
 pub fn compares(text: &str) -> bool {
     text.contains(['<', '>', '=', '~']) || text.contains("&&") || text.contains("||")
 }
 
 impl Query {
-    /// Reads a query. `default` is the field of a comparison that names none.
+    /// Parses a query. `default` is the field for a comparison without a field name.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what can be typed.
@@ -129,7 +129,7 @@ impl Query {
         }
     }
 
-    /// Asked of a row.
+    /// True if a row matches.
     pub fn holds(&self, row: &dyn Row) -> bool {
         self.node.holds(row)
     }
@@ -182,7 +182,7 @@ fn compare(value: &Value<'_>, operator: Operator, literal: &Literal) -> bool {
     }
 }
 
-/// Text with `*` and `?`, without regard to case unless it has an upper-case letter.
+/// A pattern with `*` and `?`; case-insensitive unless it has an upper-case letter.
 #[derive(Clone, Debug)]
 struct Glob {
     text: String,
@@ -220,8 +220,8 @@ impl Glob {
     }
 }
 
-/// Matches with one star to come back to: linear in practice, and never worse than the
-/// product of the lengths.
+/// Matches with backtracking to the last star only: linear in practice, and never worse
+/// than the product of the lengths.
 fn fits(pattern: &[char], text: &[char]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -463,7 +463,7 @@ fn text_node(text: &str) -> Node {
     }
 }
 
-/// `4096`, `1,024,000`, `0x1000`, `64k`, `1.5GB`, `100MiB`.
+/// Parses a number: `4096`, `1,024,000`, `0x1000`, `64k`, `1.5GB`, `100MiB`.
 pub fn number(text: &str) -> Option<u64> {
     if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         return u64::from_str_radix(hex, 16)
@@ -495,8 +495,8 @@ pub fn number(text: &str) -> Option<u64> {
     (value < 1e19).then_some(value.round() as u64)
 }
 
-/// Text to find in rows of text: a substring, without regard to case unless it has an
-/// upper-case letter; for tags also a pattern with `*` and `?`.
+/// A text filter: a substring, case-insensitive unless it has an upper-case letter; for
+/// tags also a pattern with `*` and `?`.
 #[derive(Clone, Debug)]
 pub struct TextFilter {
     text: String,
@@ -505,7 +505,7 @@ pub struct TextFilter {
 }
 
 impl TextFilter {
-    /// Reads what was typed; `None` for nothing.
+    /// Parses a filter; `None` for empty text.
     pub fn parse(typed: &str) -> Option<TextFilter> {
         let text = typed.trim();
         let wild = text.contains(['*', '?', '\\']);
@@ -516,13 +516,13 @@ impl TextFilter {
         })
     }
 
-    /// Asked of a tag by its pattern, without regard to case where none was typed.
+    /// Matches a tag with the pattern, ignoring case if the pattern is lower-case.
     pub fn matches_folded(&self, tag: crate::pool::Tag) -> bool {
         let glob = Glob::new(self.text.clone());
         !self.exact_case && glob.is(&tag.to_string())
     }
 
-    /// Asked of a text.
+    /// True if a text matches.
     pub fn in_text(&self, text: &str) -> bool {
         if self.exact_case {
             text.contains(&self.text)
@@ -537,7 +537,7 @@ impl TextFilter {
         self.pattern.is_some() && one_case
     }
 
-    /// The pattern of tags, where wildcards were typed.
+    /// The tag pattern, if the user typed wildcards.
     pub fn pattern(&self) -> Option<&TagPattern> {
         self.pattern.as_ref()
     }
@@ -594,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn comparisons_join_as_in_speech() {
+    fn comparisons_combine_with_and_or_not_and_parentheses() {
         for holds in [
             "np > 100MB",
             "nonpaged>=615424000 and tag = L*",
@@ -625,14 +625,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_neither_equal_nor_different() {
+    fn unknown_values_match_no_comparison() {
         for unknown in ["frees = 0", "frees != 0", "frees > 0", "frees <= 9"] {
             assert_eq!(asks(unknown), Ok(false), "{unknown}");
         }
     }
 
     #[test]
-    fn what_is_wrong_is_said_in_words() {
+    fn invalid_queries_are_explained() {
         let why = |text: &str| asks(text).unwrap_err();
         assert!(why("bytez > 1").contains("unknown column"));
         assert!(why("bytez > 1").contains("np, share"));
@@ -668,14 +668,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_typed_panics_or_takes_long(text in "[a-z<>=~!()\"*? 0-9.%kMG]{0,200}") {
+        fn parsing_any_query_is_fast_and_does_not_panic(text in "[a-z<>=~!()\"*? 0-9.%kMG]{0,200}") {
             if let Ok(query) = Query::parse(&text, &FIELDS, 1) {
                 query.holds(&Leak);
             }
         }
 
         #[test]
-        fn a_glob_finds_what_it_was_cut_from(text in "[a-c]{0,12}", from in 0usize..12, to in 0usize..12) {
+        fn a_glob_matches_the_text_that_it_was_made_from(text in "[a-c]{0,12}", from in 0usize..12, to in 0usize..12) {
             let chars: Vec<char> = text.chars().collect();
             let (from, to) = (from.min(chars.len()), to.min(chars.len()));
             let cut: String = chars.iter().take(from).collect::<String>()

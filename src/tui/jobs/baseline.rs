@@ -9,17 +9,18 @@ use crate::symbols::Network;
 
 use crate::tui::data::baseline::{Baseline, ModuleChange};
 
-/// What a file gives: its points, its modules where it is a dump, and notes.
+/// The data of one file: its points, its modules (for a dump), and notes.
 struct Earlier {
     points: Vec<Point>,
     modules: Option<Vec<ModuleFacts>>,
     notes: Vec<String>,
 }
 
-/// Compares; returns what the screens show and the points, the open dump last.
+/// Compares the open dump with earlier points. Returns the data of the screens, and the
+/// points with the open dump last.
 ///
 /// # Errors
-/// Which file can't be read, and why.
+/// The file that cannot be read, and why.
 pub fn compare(
     engine: &dyn Machine,
     paths: &[PathBuf],
@@ -63,7 +64,7 @@ fn read(path: &Path, options: &Options) -> Result<Earlier, String> {
         });
     }
     let options = Options {
-        // What is compared are the counters: what is on this machine is enough for them.
+        // Only counters are compared: local symbols are enough for them.
         network: Network::Off,
         ..options.clone()
     };
@@ -75,7 +76,7 @@ fn read(path: &Path, options: &Options) -> Result<Earlier, String> {
     })
 }
 
-/// Modules by name: loaded now and not then, loaded then and not now.
+/// Differences by module name: loaded now but not before, and loaded before but not now.
 fn module_changes(earlier: &[ModuleFacts], now: &[ModuleFacts]) -> Vec<ModuleChange> {
     let has = |all: &[ModuleFacts], name: &str| {
         let mut loaded = all.iter().filter(|m| !m.unloaded);

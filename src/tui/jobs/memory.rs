@@ -1,4 +1,4 @@
-//! Memory as the dump has it, with what its pointers point at.
+//! Reading memory from the dump, with the targets of its pointers.
 
 use crate::engine::Machine;
 use crate::memory::{PAGE_SIZE, Va};
@@ -6,7 +6,7 @@ use crate::report::text::clean;
 
 use crate::tui::data::model::Bytes;
 
-/// Reads memory, holes included, and names what its pointers point at.
+/// Reads memory including unreadable ranges, and names the targets of pointers.
 pub fn read(engine: &dyn Machine, start: Va, length: u64, session: Option<u32>) -> Bytes {
     let mut out = Bytes {
         start,
@@ -17,7 +17,7 @@ pub fn read(engine: &dyn Machine, start: Va, length: u64, session: Option<u32>) 
         let at = start.add(done);
         let here = (PAGE_SIZE - at.offset() as u64).min(length - done);
         let mut page = vec![0; here as usize];
-        // `read` knows when the file failed under it and left zeros.
+        // `read` reports if the file failed during the read and left zeros.
         match engine.read(session, at, &mut page) {
             Ok(()) => out.bytes.extend(page.into_iter().map(Some)),
             Err(why) => {
@@ -39,7 +39,7 @@ pub fn read(engine: &dyn Machine, start: Va, length: u64, session: Option<u32>) 
     out
 }
 
-/// What a pointer points at: a module, or a block of pool.
+/// The target of a pointer: a module, or a block of pool.
 pub fn target(engine: &dyn Machine, va: Va) -> Option<String> {
     Some(clean(&engine.points_at(va)?).into_owned())
 }

@@ -1,4 +1,4 @@
-//! Work on separate threads: answers from the dump, files that are saved, and the kernel's
+//! Background threads: answers from the dump, saving files, and loading the kernel's
 //! symbols when they arrive.
 
 pub mod baseline;

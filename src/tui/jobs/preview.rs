@@ -9,17 +9,17 @@ use crate::report::text::clean;
 use crate::tui::data::model::ReferenceRow;
 use crate::tui::data::preview::Preview;
 
-/// Sizes, references and texts that are shown.
+/// Maximum sizes, references and texts in a preview.
 const MOST: usize = 3;
-/// Blocks that are read for text.
+/// Number of blocks to search for text.
 const SAMPLE: u64 = 16;
-/// Bytes of each that are read.
+/// Bytes to read of each block.
 const READ: usize = 512;
-/// Letters that make a text, and letters that are shown of one.
+/// Minimum length of a text, and maximum length shown.
 const SHORTEST: usize = 6;
 const LONGEST: usize = 60;
 
-/// Makes it. `None` when cancelled.
+/// Makes the preview. `None` if cancelled.
 pub fn make(
     engine: &dyn Machine,
     index: &Snapshot,
@@ -43,7 +43,7 @@ pub fn make(
         ..Preview::default()
     };
     read_texts(engine, index, tag, &mut preview);
-    // Before the end of the walk the processors have something better to do.
+    // During the walk, processor time is better spent on the walk than on the search of images.
     if !whole {
         return wanted().then_some(preview);
     }
@@ -76,13 +76,13 @@ pub fn make(
     wanted().then_some(preview)
 }
 
-/// The longest text of each sample block, the longest of all first.
+/// Reads the longest text of each sample block; the longest of all comes first.
 fn read_texts(engine: &dyn Machine, index: &Snapshot, tag: Tag, preview: &mut Preview) {
     let blocks = index.blocks(tag);
     let looked = blocks.len().min(SAMPLE);
     let mut texts: Vec<(Va, String)> = Vec::new();
     for i in 0..looked {
-        // No overflow: both are below 2^32 by far.
+        // Cannot overflow: both are far below 2^32.
         let at = (u128::from(i) * u128::from(blocks.len()) / u128::from(looked)) as u64;
         let Some(block) = blocks.get(at) else {
             continue;
@@ -107,7 +107,7 @@ fn read_texts(engine: &dyn Machine, index: &Snapshot, tag: Tag, preview: &mut Pr
         .collect();
 }
 
-/// The first bytes of what the owner has of a block, as far as its first page can be read.
+/// The first bytes of a block after its pool header, as far as its first page can be read.
 fn body_of(engine: &dyn Machine, block: &Block) -> Option<Vec<u8>> {
     let start = block.body();
     let own = block.bytes.saturating_sub(block.header_bytes());
@@ -118,7 +118,7 @@ fn body_of(engine: &dyn Machine, block: &Block) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The longest run of printable ASCII, in bytes or in UTF-16.
+/// The longest run of printable ASCII, as bytes or as UTF-16.
 fn longest_text(bytes: &[u8]) -> Option<String> {
     let printable = |b: u8| (0x20..0x7f).contains(&b);
     let narrow = bytes

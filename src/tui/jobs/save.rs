@@ -1,4 +1,4 @@
-//! Saving: as text, CSV, JSON or Markdown, by the file's name.
+//! Saving as text, CSV, JSON or Markdown; the file name decides.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,24 +15,24 @@ use crate::tui::data::job::{Content, Job};
 use crate::tui::jobs::memory;
 use crate::tui::storage::write_asked_for;
 
-/// How a list is written.
+/// The format of a saved list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Columns for people.
+    /// Tab-separated columns.
     Text,
-    /// A header line and a line per row.
+    /// A header line and one line per row.
     Csv,
     /// An array of objects.
     Json,
-    /// A table for a ticket.
+    /// A Markdown table, for example for a ticket.
     Markdown,
 }
 
 impl Style {
-    /// By the end of the file's name.
+    /// The format for a file name's extension.
     ///
     /// # Errors
-    /// For an unknown extension: what to write instead.
+    /// For an unknown extension: the valid ones.
     pub fn of(path: &Path) -> Result<Style, String> {
         const USE: &str = "end the name in .txt, .csv, .json or .md";
         let end = path.extension().and_then(|e| e.to_str());
@@ -55,7 +55,7 @@ impl Style {
 /// Writes rows.
 ///
 /// # Errors
-/// What the writer says.
+/// An error of the writer.
 pub fn grid(
     out: &mut dyn Write,
     style: Style,
@@ -111,11 +111,11 @@ fn csv_cell(cell: &Cell) -> String {
     }
 }
 
-/// Writes lines that are no table, in a form that the file's readers take for that.
-/// `longest` is the longest run of tildes that a line can have.
+/// Writes lines of text in a form that suits the file format. `longest` is the longest run
+/// of tildes that a line can have; a Markdown fence must be longer.
 ///
 /// # Errors
-/// What the writer says.
+/// An error of the writer.
 pub fn lines(
     out: &mut dyn Write,
     style: Style,
@@ -138,7 +138,7 @@ pub fn lines(
     }
 }
 
-/// The cells of an allocation, and their names.
+/// The column names of an allocation.
 pub fn block_columns() -> Vec<&'static str> {
     columns::BLOCK
         .iter()
@@ -146,7 +146,7 @@ pub fn block_columns() -> Vec<&'static str> {
         .collect()
 }
 
-/// Rows of allocations, made one after the other.
+/// Rows of allocations, made one at a time.
 pub fn block_rows(view: &BlockView) -> impl Iterator<Item = Vec<Cell>> + '_ {
     (0..view.len()).filter_map(|row| {
         let block = view.get(row)?;
@@ -158,7 +158,7 @@ pub fn block_rows(view: &BlockView) -> impl Iterator<Item = Vec<Cell>> + '_ {
 /// The report as text.
 ///
 /// # Errors
-/// Why there is none.
+/// Why there is no report.
 pub fn report_text(
     engine: &dyn Machine,
     index: &Snapshot,
@@ -187,10 +187,10 @@ fn write_report(
     report::write(engine, &answer, format, out)
 }
 
-/// Writes a file. Returns its bytes.
+/// Writes a file. Returns its size in bytes.
 ///
 /// # Errors
-/// Why not, as a sentence.
+/// Why it failed, as a sentence.
 pub fn save(engine: &dyn Machine, index: &Snapshot, job: &Job) -> Result<u64, String> {
     let style = Style::of(&job.path)?;
     let written = write_asked_for(&job.path, job.replace, |out| match &job.content {
@@ -215,7 +215,7 @@ pub fn save(engine: &dyn Machine, index: &Snapshot, job: &Job) -> Result<u64, St
             length,
             session,
         } => {
-            // A line has sixteen bytes as text.
+            // A line contains sixteen bytes as text.
             lines(
                 out,
                 style,
@@ -238,12 +238,12 @@ pub fn save(engine: &dyn Machine, index: &Snapshot, job: &Job) -> Result<u64, St
     })
 }
 
-/// Bytes that are read at once.
+/// Bytes to read at once.
 const STRETCH: u64 = 1 << 20;
-/// Bytes of memory that one file may hold: more than any allocation.
+/// Maximum bytes of memory in one file: more than any allocation.
 const LARGEST: u64 = 1 << 30;
 
-/// Memory as the debugger dumps it, read a stretch at a time.
+/// Memory in WinDbg's format, read in pieces.
 fn memory_lines(
     engine: &dyn Machine,
     start: crate::memory::Va,
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_has_to_be_known() {
+    fn unknown_formats_are_refused() {
         assert_eq!(Style::of(Path::new("a.CSV")), Ok(Style::Csv));
         assert_eq!(Style::of(Path::new("a.b.md")), Ok(Style::Markdown));
         let why = Style::of(Path::new("out.xlsx")).unwrap_err();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_file_is_one_that_its_readers_read() {
+    fn every_format_can_be_parsed() {
         assert_eq!(
             written(Style::Csv),
             "a,b\n'=cmd|'x',1024000\nfffffa80`00000000,\n"

@@ -1,10 +1,9 @@
-//! The kernel's PDB while it is missing: fetched where that is allowed, picked up when it
-//! appears, and the dump read again with it. All of this runs on separate threads.
+//! Finding the kernel's PDB while it is missing: downloads it if allowed, detects it when
+//! it appears on disk, and reads the dump again with it. All of this runs on separate threads.
 //!
-//! One thread looks into the directories of the symbol path again and again; another asks
-//! the servers once, if the path names any and the network may be used. What it fetches
-//! lands in one of those directories, so a file comes in one way only, whoever put it
-//! there.
+//! One thread polls the directories of the symbol path; another asks the servers once, if
+//! the path names any and network access is allowed. A download is stored in one of those
+//! directories, so the polling thread handles files from every source.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,32 +22,32 @@ use crate::tui::data::event::{Event, Reopened};
 use crate::tui::data::message::{Message, SymbolNews};
 use crate::tui::data::model::Model;
 
-/// Between two looks.
+/// Time between two polls.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Until the second look at a file that was found: it may still be written.
+/// Time until a new file is checked again: it may still be incomplete.
 const SETTLE: Duration = Duration::from_millis(300);
-/// A look may take this share of the time, as a cabinet has to be unpacked for it.
+/// Polling may use at most 1/20 of the time: a poll may have to unpack a cabinet.
 const SHARE: u32 = 20;
-/// But it is never rarer than this.
+/// Maximum time between two polls.
 const RAREST: Duration = Duration::from_secs(30);
-/// Between two pieces of news from a download.
+/// Time between two progress reports of a download.
 const NEWS_EVERY: Duration = Duration::from_millis(200);
-/// What the end of the program waits for a download to remove its unfinished file.
+/// How long the program waits on exit for a download to remove its unfinished file.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The threads. Dropping it ends them.
+/// The threads. Dropping this ends them.
 pub struct SymbolArrival {
     cancel: Arc<AtomicBool>,
     fetching: Option<JoinHandle<()>>,
-    /// Its end ends the looking.
+    /// Dropping it ends the polling.
     _wake: Sender<()>,
 }
 
 impl SymbolArrival {
-    /// Starts waiting for the kernel's PDB. `None` when none is missing.
+    /// Starts waiting for the kernel's PDB. `None` if no PDB is missing.
     ///
     /// # Errors
-    /// When the system refuses to start a thread.
+    /// If the system refuses to start a thread.
     pub fn start(
         engine: &Arc<dyn Machine>,
         out: &Sender<Event>,
@@ -78,7 +77,7 @@ impl SymbolArrival {
         }))
     }
 
-    /// Ends the download; the looking goes on.
+    /// Cancels the download; polling continues.
     pub fn cancel_fetch(&self) {
         self.cancel.store(true, Ordering::Relaxed);
     }
@@ -118,11 +117,11 @@ fn fetch_aside(
 const BUG: &str = "internal error (details are printed on exit)";
 
 fn tell(out: &Sender<Event>, news: SymbolNews) {
-    // Nobody listens any more: the end of the program.
+    // On exit there is no receiver any more.
     let _ = out.send(Event::Message(Message::Symbols(news)));
 }
 
-/// Asks the servers. `None` when the user stopped it.
+/// Asks the servers. `None` if the user cancelled.
 fn fetch(wanted: &WantedPdb, cancel: &AtomicBool, out: &Sender<Event>) -> Option<SymbolNews> {
     let server = wanted.path.servers().first().map(|s| shown_address(s));
     tell(
@@ -161,7 +160,7 @@ fn fetch(wanted: &WantedPdb, cancel: &AtomicBool, out: &Sender<Event>) -> Option
     }
 }
 
-/// The thread that looks.
+/// The polling thread.
 struct Watcher {
     engine: Arc<dyn Machine>,
     wanted: WantedPdb,
@@ -204,7 +203,7 @@ impl Watcher {
         Look::of(located.unwrap_or_default())
     }
 
-    /// Reads the dump again. A file that is not taken after all is an error.
+    /// Reads the dump again. It is an error if the new engine rejects the file after all.
     fn reopen(&self, file: &Path) -> Result<Reopened, String> {
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let engine = self.engine.reopened().map_err(|e| e.to_string())?;
@@ -230,7 +229,7 @@ impl Watcher {
     }
 }
 
-/// A file as it was seen; a changed one is another.
+/// A file at one moment; a changed file counts as a different one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     path: PathBuf,
@@ -238,7 +237,7 @@ struct Seen {
     modified: Option<SystemTime>,
 }
 
-/// What one look found.
+/// The result of one poll.
 #[derive(Debug, Default)]
 struct Look {
     file: Option<Seen>,
@@ -262,24 +261,24 @@ impl Look {
     }
 }
 
-/// What follows from a look.
+/// The decision after a poll.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Verdict {
-    /// This file did not change since the last look: to be opened.
+    /// This file is unchanged since the last poll: open it.
     ready: Option<Seen>,
-    /// There is a file that may not be all there yet.
+    /// There is a file that may still be incomplete: poll again soon.
     soon: bool,
-    /// The current refusals, if they differ from those reported last.
+    /// The current refusals, if they differ from the last report.
     news: Option<Vec<String>>,
 }
 
-/// Decides what a series of looks means: a file must be seen twice unchanged, because it may
-/// still be copied.
+/// Decides after each poll. A file must be unchanged in two polls, because it may still be
+/// copied.
 #[derive(Debug, Default)]
 struct Lookout {
     last: Look,
     told: Vec<String>,
-    /// A file with the right identity that was of no use, and why.
+    /// A file with the right identity that could not be used, and why.
     useless: Option<(Seen, String)>,
 }
 
@@ -330,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_opened_once_it_no_longer_grows() {
+    fn a_file_is_opened_when_it_stops_growing() {
         let mut lookout = Lookout::default();
         assert_eq!(lookout.take(look(None, &[])), Verdict::default());
         assert!(lookout.take(look(seen(10), &[])).soon);
@@ -341,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_no_use_is_told_and_opened_again_only_when_it_changed() {
+    fn an_unusable_file_is_reported_and_retried_only_after_a_change() {
         let mut lookout = Lookout::default();
         lookout.take(look(seen(10), &[]));
         let file = lookout.take(look(seen(10), &[])).ready.unwrap();
@@ -355,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_once_it_lasts_and_again_after_it_was_gone() {
+    fn a_refusal_is_reported_once_and_again_after_it_disappeared() {
         let mut lookout = Lookout::default();
         let mut news = |notes: &[&str]| lookout.take(look(None, notes)).news;
         assert_eq!(news(&["half a file"]), None);

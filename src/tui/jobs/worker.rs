@@ -1,8 +1,9 @@
-//! The threads that read the dump, so that the one that draws never waits for it.
+//! The threads that read the dump, so that the drawing thread never waits for it.
 //!
-//! Three threads answer questions (memory; lists of allocations; the search of images), a
-//! fourth builds the index and reports its progress. A question that a newer one of its kind
-//! has replaced is not answered, and stops when it was begun.
+//! Each group of questions has a thread: memory, lists of allocations, the search of images,
+//! tables and files, previews, baselines. One more thread builds the index and reports
+//! progress. A newer question of the same kind replaces an older one: the older one is not
+//! answered, and most kinds stop if they are already running.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -33,12 +34,12 @@ use crate::tui::widgets::charts::{PARTS, TagCharts};
 use crate::tui::widgets::draw::group_numbers;
 use crate::tui::widgets::list::around;
 
-/// Rows between two looks at whether a search of allocations is still wanted.
+/// Rows between two cancellation checks in a search of allocations.
 const LOOK_EVERY: usize = 1 << 14;
-/// Between two pieces of news from the walk.
+/// Time between two progress reports of the walk.
 const NEWS_EVERY: Duration = Duration::from_millis(250);
 
-/// The threads, and how to ask them.
+/// The threads, and how to send them requests.
 pub struct Workers {
     memory: Sender<Request>,
     lists: Sender<Request>,
@@ -49,12 +50,12 @@ pub struct Workers {
     progress: Arc<Progress>,
     /// The number of this walk.
     pub walk: u64,
-    /// What is written beside it.
+    /// Saves sessions and settings.
     pub files: Files,
     wanted: Arc<Numbers>,
 }
 
-/// The numbers of the questions that are wanted now; an older one of the kind ends.
+/// The numbers of the current questions, by kind; a question with an older number stops.
 #[derive(Debug, Default)]
 struct Numbers {
     images: AtomicU64,
@@ -65,20 +66,20 @@ struct Numbers {
     previews: AtomicU64,
 }
 
-/// What every thread has.
+/// The data that all threads share.
 #[derive(Clone)]
 struct Shared {
     engine: Arc<dyn Machine>,
     latest: Arc<Mutex<Snapshot>>,
     walk: u64,
     wanted: Arc<Numbers>,
-    /// The last message about the file.
+    /// The last reported failure of the file.
     told: Arc<Mutex<Option<String>>>,
     out: Sender<Event>,
 }
 
 impl Shared {
-    /// Tells when the file under the dump is not what it was any more.
+    /// Reports if the dump file has changed or cannot be read any more.
     fn watch_file(&self) {
         let Some(why) = self.engine.failure() else {
             return;
@@ -92,11 +93,10 @@ impl Shared {
 }
 
 impl Workers {
-    /// Starts the threads and the walk, which gets a number. They end when this is
-    /// dropped.
+    /// Starts the threads and the walk with a number. They end when this is dropped.
     ///
     /// # Errors
-    /// When the system refuses to start a thread.
+    /// If the system refuses to start a thread.
     pub fn start(
         engine: Arc<dyn Machine>,
         walk: u64,
@@ -131,7 +131,7 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Asks. The answer comes as an event.
+    /// Sends a request. The answer arrives as an event.
     pub fn ask(&self, request: Request) {
         let to = match request.question {
             Question::Bytes { .. } => &self.memory,
@@ -164,26 +164,26 @@ impl Workers {
             Question::Baseline { .. } => &self.baselines,
             Question::Save(_) | Question::Resolve(_) | Question::Typed(_) => &self.tables,
         };
-        // The panic of a thread that ended has been reported.
+        // If the thread has panicked, the panic was already reported.
         let _ = to.send(request);
     }
 
-    /// Keeps what comes back the next time, without being waited for.
+    /// Saves the session in the background.
     pub fn keep(&self, kept: SessionState) {
         self.files.keep(kept);
     }
 
-    /// Keeps what the user decided about how things look.
+    /// Saves the settings in the background.
     pub fn keep_settings(&self, settings: Settings) {
         self.files.keep_settings(settings);
     }
 
-    /// Keeps it before it returns.
+    /// Saves the session before returning.
     pub fn keep_now(&self, kept: &SessionState) {
         self.files.keep_now(kept);
     }
 
-    /// Stops the walk; what was found stays.
+    /// Stops the walk; blocks found so far are kept.
     pub fn cancel_index(&self) {
         self.progress.cancel();
     }
@@ -215,8 +215,8 @@ fn serve(name: &str, shared: &Shared) -> std::io::Result<Sender<Request>> {
     Ok(sender)
 }
 
-/// The same for questions about the selected row: one is answered when no other has come
-/// for a moment, so that a key that is held down costs nothing.
+/// The same for questions about the selected row. A question is answered only if no newer
+/// one follows shortly, so that a key held down costs nothing.
 fn serve_at_rest(name: &str, shared: &Shared) -> std::io::Result<Sender<Request>> {
     const MOMENT: Duration = Duration::from_millis(120);
     let (sender, receiver) = mpsc::channel::<Request>();
@@ -250,14 +250,14 @@ fn answer_all(shared: &Shared, requests: &Receiver<Request>) {
             .collect();
         for (i, request) in waiting.into_iter().enumerate() {
             let kind = kinds.get(i);
-            // A file that was asked for is written, whatever is asked later.
+            // A file is always saved, even if more requests follow.
             if !matches!(request.question, Question::Save(_))
                 && kinds.iter().skip(i + 1).any(|k| Some(k) == kind)
             {
                 continue;
             }
             let number = request.number;
-            // A bug that a dump finds costs one answer, not the program.
+            // A panic that a dump provokes costs one answer, not the program.
             let body = catch_unwind(AssertUnwindSafe(|| answer(shared, request)));
             let body = body.unwrap_or_else(|_| {
                 Some(Body::Failed(
@@ -277,7 +277,7 @@ fn answer_all(shared: &Shared, requests: &Receiver<Request>) {
     }
 }
 
-/// The text of a command's answer, as the command line prints it.
+/// The text output of a command, as the command line prints it.
 fn typed(engine: &dyn Machine, request: &crate::command::Request) -> Result<String, String> {
     use crate::command::Request;
     let mut out = Vec::new();
@@ -505,7 +505,7 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
             builder.run(&pool);
         });
         let mut windows = usize::MAX;
-        // The walker's end closes the channel, a panic's too.
+        // The channel closes when the walker ends, even after a panic.
         while finished.recv_timeout(NEWS_EVERY) == Err(RecvTimeoutError::Timeout) {
             let news = news(shared, Stage::Walking, progress, started);
             if progress.windows().0 == windows {
@@ -545,8 +545,8 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
     Ok(())
 }
 
-/// Compares with earlier points; the verdict is made again with what they show. `None`
-/// when there are none any more.
+/// Compares with earlier points, and makes the verdict again with their trends. `None` if
+/// the comparison was ended.
 fn compared(shared: &Shared, paths: &[PathBuf], options: &Options) -> Option<Body> {
     let engine = &*shared.engine;
     let judge_again = || {
@@ -574,7 +574,7 @@ fn compared(shared: &Shared, paths: &[PathBuf], options: &Options) -> Option<Bod
     }
 }
 
-/// Has the engine judge what was found, for the line over the first screen.
+/// Makes the overall verdict from the index, for the line on the first screen.
 fn judge(shared: &Shared, index: &Snapshot) {
     let verdict = match shared.engine.engine() {
         Some(dump) => {
@@ -592,7 +592,7 @@ fn judge(shared: &Shared, index: &Snapshot) {
         .send(Event::Message(Message::Judged(shared.walk, verdict)));
 }
 
-/// The verdict of the report that an evidence file keeps.
+/// The verdict of the report in an evidence file.
 fn kept_verdict(shared: &Shared) -> VerdictLine {
     let report = shared.engine.kept_answer("diagnose", "json");
     let report: Option<serde_json::Value> = report.and_then(|r| serde_json::from_str(r).ok());
@@ -610,8 +610,8 @@ fn kept_verdict(shared: &Shared) -> VerdictLine {
     }
 }
 
-/// Finds the references of all tags, so that the list can say whose code has each; the
-/// verdict is made of the same.
+/// Finds the references of all tags, so that the list can show the images; the verdict uses
+/// them too.
 fn referenced_in(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progress) {
     let engine = &shared.engine;
     let Some(found) = engine.referenced_in(workers, &|| !progress.is_cancelled()) else {
@@ -625,7 +625,7 @@ fn referenced_in(shared: &Shared, workers: &rayon::ThreadPool, progress: &Progre
     let _ = shared.out.send(Event::Message(message));
 }
 
-/// Whose every tag is, as the report has it.
+/// Finds the owner of each tag, the same as in the report.
 fn owners(
     shared: &Shared,
     workers: &rayon::ThreadPool,
@@ -656,7 +656,7 @@ fn news(shared: &Shared, stage: Stage, progress: &Progress, started: Instant) ->
     }
 }
 
-/// Has questions answered from this index from now on, and announces it.
+/// Makes this index the one that answers use from now on, and announces it.
 fn publish(shared: &Shared, mut news: IndexNews, index: Snapshot) {
     news.totals = Some(Arc::clone(&index.totals));
     if !news.stage.is_running() {

@@ -1,4 +1,4 @@
-//! The thread that keeps what comes back the next time.
+//! The background thread that saves and restores sessions and settings.
 
 use std::io;
 use std::sync::mpsc::{self, Sender};
@@ -13,27 +13,27 @@ use crate::tui::data::session::SessionState;
 use crate::tui::data::settings::Settings;
 use crate::tui::persistence::session::Store;
 
-/// What is to be kept.
+/// Data to save.
 enum Kept {
     Session(Box<SessionState>),
     Settings(Settings),
 }
 
-/// The thread that keeps what comes back the next time.
+/// Handle of the background thread that saves and restores.
 #[derive(Clone)]
 pub struct Files {
     keep: Sender<Kept>,
     store: Store,
-    /// Settings that may not be written yet.
+    /// Settings that may not have been written yet.
     settings: Arc<Mutex<Option<Settings>>>,
     identity: Arc<OnceLock<Option<u128>>>,
 }
 
 impl Files {
-    /// Starts it; the first thing it does is to tell what was kept of this dump.
+    /// Starts the thread; it first restores the session of this dump.
     ///
     /// # Errors
-    /// When the system refuses to start a thread.
+    /// If the system refuses to start a thread.
     pub fn start(
         engine: &Arc<dyn Machine>,
         store: Store,
@@ -60,7 +60,7 @@ impl Files {
                     let _ = out.send(Event::Message(message));
                 }
                 while let Ok(first) = wanted.recv() {
-                    // Only the latest of each counts.
+                    // Only the latest of each kind is written.
                     let (mut session, mut settings) = (None, None);
                     for kept in std::iter::once(first).chain(wanted.try_iter()) {
                         match kept {
@@ -84,19 +84,19 @@ impl Files {
         Ok(files)
     }
 
-    /// Keeps it soon.
+    /// Saves a session in the background.
     pub fn keep(&self, kept: SessionState) {
-        // The panic of a thread that ended has been reported.
+        // If the thread has panicked, the panic was already reported.
         let _ = self.keep.send(Kept::Session(Box::new(kept)));
     }
 
-    /// Keeps what the user decided about how things look, soon.
+    /// Saves the settings in the background.
     pub fn keep_settings(&self, settings: Settings) {
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Some(settings.clone());
         let _ = self.keep.send(Kept::Settings(settings));
     }
 
-    /// Saves it before it returns. On exit an error cannot be shown.
+    /// Saves a session before returning. On exit an error cannot be shown.
     pub fn keep_now(&self, kept: &SessionState) {
         let settings = self.settings.lock();
         if let Some(settings) = settings.unwrap_or_else(PoisonError::into_inner).take() {

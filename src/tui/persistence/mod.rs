@@ -1,5 +1,4 @@
-//! What stays after the program has ended: the place, the marks, the files that the user
-//! asks for.
+//! Data that outlives the program: sessions, settings, and files that the user saves.
 
 pub mod files;
 pub mod session;

@@ -1,5 +1,5 @@
-//! Sessions in files. A file is named by the dump's identity, so a dump that was moved or
-//! renamed finds it.
+//! Session files. The name is the dump's identity, so that a dump is recognised after it
+//! was moved or renamed.
 
 use std::fs;
 use std::io;
@@ -9,12 +9,12 @@ use crate::tui::data::session::{SessionState, VERSION};
 use crate::tui::data::settings::{SETTINGS_VERSION, Settings};
 use crate::tui::storage::{state_directory, write_whole};
 
-/// A file larger than this is not one of ours.
+/// A larger file is not a session file.
 const LARGEST: u64 = 4 << 20;
-/// Sessions that are kept; the oldest goes first.
+/// Maximum number of saved sessions; the oldest is removed first.
 const MOST_FILES: usize = 300;
 
-/// Where sessions are kept.
+/// The directory of session files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Store {
     directory: Option<PathBuf>,
@@ -22,7 +22,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// In a directory.
+    /// A store in a directory.
     pub fn at(directory: &Path) -> Store {
         Store {
             directory: Some(directory.to_owned()),
@@ -30,7 +30,7 @@ impl Store {
         }
     }
 
-    /// In the user's directory for such things; nowhere when none is known.
+    /// A store in the user's state directory; without one, nothing is saved.
     pub fn of_user() -> Store {
         let state = state_directory();
         Store {
@@ -39,7 +39,7 @@ impl Store {
         }
     }
 
-    /// True when there is a place for them.
+    /// True if there is a directory to save to.
     pub fn keeps(&self) -> bool {
         self.directory.is_some()
     }
@@ -52,10 +52,10 @@ impl Store {
         )
     }
 
-    /// What was kept of a dump.
+    /// Loads the session of a dump.
     ///
     /// # Errors
-    /// Why what is there can't be read. Nothing there is no error.
+    /// Why an existing session cannot be read. A missing one is not an error.
     pub fn load(&self, identity: u128) -> io::Result<Option<SessionState>> {
         let Some(path) = self.path(identity) else {
             return Ok(None);
@@ -72,10 +72,10 @@ impl Store {
         }
     }
 
-    /// What the user decided about how things look.
+    /// Loads the settings.
     ///
     /// # Errors
-    /// Why what is there can't be read. Nothing there is no error.
+    /// Why existing settings cannot be read. Missing settings are not an error.
     pub fn settings(&self) -> io::Result<Option<Settings>> {
         let Some(path) = &self.settings else {
             return Ok(None);
@@ -92,10 +92,10 @@ impl Store {
         }
     }
 
-    /// Keeps what the user decided about how things look.
+    /// Saves the settings.
     ///
     /// # Errors
-    /// What the system says.
+    /// An error of the file system.
     pub fn keep_settings(&self, settings: &Settings) -> io::Result<()> {
         let Some(path) = &self.settings else {
             return Ok(());
@@ -109,10 +109,10 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps it.
+    /// Saves the session of a dump.
     ///
     /// # Errors
-    /// What the system says.
+    /// An error of the file system.
     pub fn keep(&self, identity: u128, kept: &SessionState) -> io::Result<()> {
         let (Some(directory), Some(path)) = (&self.directory, self.path(identity)) else {
             return Ok(());
@@ -126,7 +126,7 @@ impl Store {
     }
 }
 
-/// A file of ours; `None` when there is none.
+/// Reads a session or settings file; `None` if there is none.
 fn small_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -146,7 +146,7 @@ fn private_directory(directory: &Path) -> io::Result<()> {
     builder.create(directory)
 }
 
-/// A session that can't be removed now is tried again the next time.
+/// A session that cannot be removed now is tried again next time.
 fn forget_oldest(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_comes_back_and_only_for_the_same_dump() {
+    fn a_session_is_restored_only_for_the_same_dump() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(&folder.path().join("sessions"));
         assert_eq!(store.load(1).unwrap(), None);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_session_is_refused_and_never_believed() {
+    fn invalid_session_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path());
         let path = store.path(1).unwrap();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_choice_of_columns_is_kept_for_all_dumps() {
+    fn column_choices_are_saved_for_all_dumps() {
         use crate::tui::data::settings::ColumnChoice;
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path());
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_latest_are_kept() {
+    fn only_the_latest_sessions_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path());
         for identity in 0..MOST_FILES as u128 + 5 {

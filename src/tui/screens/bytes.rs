@@ -1,5 +1,5 @@
-//! Memory: as bytes with their text, or as pointers with what they point at. Scrolls
-//! freely; what can't be read is `??`, what is not read yet is blank.
+//! Memory: as bytes with text, or as pointers with their targets. Scrolls freely;
+//! unreadable memory is `??`, memory that is not read yet is blank.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -14,20 +14,20 @@ use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{cut, put, split_top, wrap};
 use crate::tui::widgets::pane::pane_title;
 
-/// How memory is shown.
+/// The display format of memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BytesFormat {
-    /// As bytes with their text.
+    /// Bytes with text.
     #[default]
     Bytes,
-    /// As pointers with what they point at.
+    /// Pointers with their targets.
     Pointers,
-    /// As text, one byte or two to a letter.
+    /// Text, one or two bytes per character.
     Text,
 }
 
 impl BytesFormat {
-    /// The next one, going round.
+    /// The next format in the cycle.
     pub fn next(self) -> BytesFormat {
         match self {
             BytesFormat::Bytes => BytesFormat::Pointers,
@@ -36,7 +36,7 @@ impl BytesFormat {
         }
     }
 
-    /// In a word, for the path.
+    /// One word, for the path.
     pub fn word(self) -> &'static str {
         match self {
             BytesFormat::Bytes => "bytes",
@@ -49,39 +49,39 @@ impl BytesFormat {
 /// The state of the screen.
 #[derive(Clone, Debug)]
 pub struct BytesView {
-    /// What it is: `Leak allocation`, `myfault+0x13aa`.
+    /// The title: `Leak allocation`, `myfault+0x13aa`.
     pub title: String,
-    /// More of it, as a sentence.
+    /// A description, as a sentence.
     pub about: String,
-    /// Where it starts.
+    /// The start address of the object.
     pub first: Va,
-    /// Its length in bytes, when it has one: bytes outside are marked.
+    /// Its length in bytes, if it has one: bytes outside are marked.
     pub length: Option<u64>,
-    /// Where one is: the first byte of a line.
+    /// The cursor: the address of the selected line.
     pub at: Va,
-    /// The first line on screen.
+    /// The address of the first line on screen.
     pub top: Va,
-    /// The session to read in, for a block of its pool.
+    /// The session whose memory is read, for a block of session pool.
     pub session: Option<u32>,
-    /// The allocation that this is, when it is one.
+    /// The allocation that is shown, if it is one.
     pub block: Option<Block>,
-    /// How it is shown.
+    /// The display format.
     pub shape: BytesFormat,
-    /// Memory around the screen, as it was read.
+    /// Memory around the screen.
     pub memory: Option<Bytes>,
-    /// The stretch that is asked for, and the request's number.
+    /// The number of the pending request, and the range it asks for.
     pub awaited: Option<(u64, Va, u64)>,
-    /// The memory, and what it points at, is from before the dump was read again.
+    /// The memory and its pointer targets are from before the dump was read again.
     pub stale: bool,
-    /// Bytes on a line.
+    /// Bytes per line.
     step: u64,
 }
 
-/// Bytes read around the screen, so that most moves need no question.
+/// Bytes to read around the screen, so that most moves need no request.
 const AHEAD: u64 = 0x2000;
 
 impl BytesView {
-    /// At the start of something.
+    /// At the start of an object.
     pub fn new(title: String, about: String, first: Va, length: Option<u64>) -> BytesView {
         BytesView {
             title,
@@ -100,13 +100,13 @@ impl BytesView {
         }
     }
 
-    /// A hit inside something larger: with some lines before it.
+    /// Starts a few lines earlier, to show the context of a hit inside a larger object.
     pub fn with_lines_before(mut self) -> BytesView {
         self.top = Va(self.at.0.saturating_sub(4 * self.step));
         self
     }
 
-    /// Fits it to a width: how many bytes are on a line.
+    /// Adapts the number of bytes per line to the screen width.
     pub fn settle(&mut self, width: u16, height: u64) {
         let step = step(self.shape, width);
         if step != self.step {
@@ -125,8 +125,8 @@ impl BytesView {
         self.top = Va(self.top.0.clamp(low.min(self.at.0), self.at.0));
     }
 
-    /// The line that holds an address: lines count from where the thing starts, so that
-    /// the first one is the debugger's; pointers are aligned.
+    /// The line that contains an address. Lines are counted from the start of the object,
+    /// as in WinDbg's output; pointers are aligned.
     fn line_of(&self, va: Va) -> Va {
         let phase = match self.shape {
             BytesFormat::Pointers => 0,
@@ -136,7 +136,7 @@ impl BytesView {
         Va(va.0.saturating_sub(back))
     }
 
-    /// Moves by lines; `screen` moves the screen along.
+    /// Moves by lines; with `screen`, the view scrolls too.
     pub fn by(&mut self, lines: i64, screen: bool) {
         let bytes = lines.unsigned_abs().saturating_mul(self.step);
         let moved = |va: Va| match lines < 0 {
@@ -151,7 +151,7 @@ impl BytesView {
         }
     }
 
-    /// Goes to an address.
+    /// Moves to an address.
     pub fn to(&mut self, va: Va) {
         self.at = self.line_of(va);
         let inside = self.top <= self.at;
@@ -160,7 +160,7 @@ impl BytesView {
         }
     }
 
-    /// Goes to the start, or to the last line, of the thing.
+    /// Moves to the start of the object, or to its last line.
     pub fn to_end(&mut self, last: bool) {
         let length = self.length.unwrap_or(1).max(1);
         let va = match last {
@@ -170,7 +170,7 @@ impl BytesView {
         self.to(Va(va));
     }
 
-    /// Shows it in the next shape.
+    /// Switches to the next format.
     pub fn toggle(&mut self, width: u16, height: u64) {
         self.shape = self.shape.next();
         self.step = step(self.shape, width);
@@ -179,14 +179,14 @@ impl BytesView {
         self.settle(width, height);
     }
 
-    /// Takes what was read.
+    /// Applies memory that was read.
     pub fn take(&mut self, memory: Bytes) {
         self.memory = Some(memory);
         self.awaited = None;
         self.stale = false;
     }
 
-    /// The stretch to ask for, when the screen shows more than was read.
+    /// The range to request, if the screen shows more than was read.
     pub fn wanted(&self, height: u64) -> Option<(Va, u64)> {
         let shown = height.max(1).saturating_mul(self.step);
         let shown = shown.min(u64::MAX - self.top.0);
@@ -208,19 +208,19 @@ impl BytesView {
         Some((Va(first), length))
     }
 
-    /// The pointer on the line, when it is a kernel address.
+    /// The pointer on the selected line, if it is a kernel address.
     pub fn target(&self) -> Option<Va> {
         let at = Va(self.at.0 & !7);
         let value = Va(self.memory.as_ref()?.qword(at)?);
         value.is_kernel().then_some(value)
     }
 
-    /// What the pointer on the line points at.
+    /// The target of the pointer on the selected line.
     pub fn target_name(&self) -> Option<&str> {
         self.memory.as_ref()?.pointer(Va(self.at.0 & !7))
     }
 
-    /// What to type into the debugger.
+    /// The WinDbg command that shows this memory.
     pub fn command(&self) -> String {
         let how = match self.shape {
             BytesFormat::Bytes => "db",
@@ -230,7 +230,7 @@ impl BytesView {
         format!("{how} {}", self.at)
     }
 
-    /// The line of the screen that one is on.
+    /// The line of the screen that the cursor is on.
     pub fn line(&self) -> u64 {
         self.at.0.saturating_sub(self.top.0) / self.step.max(1)
     }
@@ -242,7 +242,7 @@ impl BytesView {
         })
     }
 
-    /// The line as text, for the clipboard.
+    /// The selected line as text, for the clipboard.
     pub fn line_text(&self) -> String {
         match self.shape {
             BytesFormat::Pointers => self.pointer_line(self.at),
@@ -261,7 +261,7 @@ impl BytesView {
         wrap(&self.about, usize::from(width.saturating_sub(2)))
     }
 
-    /// Lines of memory on screen.
+    /// Number of memory lines on screen.
     pub fn height(&self, area: Rect) -> u64 {
         let above = self.sentences(area.width).len().min(3) as u16 + 1;
         u64::from(area.height.saturating_sub(above))
@@ -336,7 +336,7 @@ impl BytesView {
         self.memory.as_ref().is_some_and(|m| m.at(va).is_some())
     }
 
-    /// The debugger's line, and on wide screens what its qwords point at.
+    /// A line in WinDbg's format, and on wide screens the targets of its qwords.
     fn wide_line(&self, va: Va, width: u16) -> String {
         if !self.is_read(va) {
             return va.to_string();
@@ -382,8 +382,8 @@ impl BytesView {
         format!("{va}  {hex}  {text}")
     }
 
-    /// Text of one byte or of two to a letter: a zero behind a letter is not drawn, so that
-    /// both can be read.
+    /// Text of one or two bytes per character: a zero byte after a character is not drawn,
+    /// so that both encodings are readable.
     fn letters_line(&self, va: Va) -> String {
         if !self.is_read(va) {
             return va.to_string();
@@ -425,7 +425,7 @@ impl BytesView {
     }
 }
 
-/// Bytes on a line.
+/// Bytes per line.
 fn step(shape: BytesFormat, width: u16) -> u64 {
     match (shape, width) {
         (BytesFormat::Pointers, _) | (BytesFormat::Bytes, 0..74) => 8,
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_starts_at_the_hit_as_the_debuggers_does() {
+    fn the_first_line_starts_at_the_hit_as_in_windbg() {
         let mut view = view().with_lines_before();
         view.settle(100, 10);
         assert_eq!(view.top, Va(0xffff_f880_044b_636a));
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_asked_for_once_and_only_when_the_screen_leaves_it() {
+    fn memory_is_requested_only_when_the_screen_leaves_it() {
         let mut view = view();
         let (first, length) = view.wanted(10).unwrap();
         view.awaited = Some((1, first, length));
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_address_space_are_ends() {
+    fn moving_stops_at_the_ends_of_the_address_space() {
         for first in [Va(0), Va(u64::MAX), Va(u64::MAX - 15)] {
             let mut view = BytesView::new("x".into(), String::new(), first, Some(u64::MAX));
             for _ in 0..3 {
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_is_not_zero_and_not_blank() {
+    fn unreadable_memory_is_neither_zero_nor_blank() {
         let mut view = BytesView::new("x".into(), String::new(), Va(0x1000), None);
         view.memory = Some(fixture::bytes(Va(0x13f0), 0x20));
         assert!(view.packed_line(Va(0x1400), 16).contains("???? ????"));

@@ -1,4 +1,4 @@
-//! A tag, or both pools, over the points of the baseline.
+//! The history of a tag or of both pools, over the points of the baseline.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -23,11 +23,11 @@ pub struct ChartView {
     pub tag: Option<Tag>,
 }
 
-/// The values of a pool over the points: hours (or the number of the point) and bytes.
+/// The values of a pool over the points: hours (or point number) and bytes.
 type Values = Vec<(f64, f64)>;
 
 impl ChartView {
-    /// What it is, in the path.
+    /// The name on the path.
     pub fn name(&self) -> String {
         match self.tag {
             Some(_) => "history".into(),
@@ -35,7 +35,7 @@ impl ChartView {
         }
     }
 
-    /// The bytes of a pool at each point, where they are known.
+    /// The known values of a pool over the points.
     fn values(&self, baseline: &Baseline, pool: Pool) -> Values {
         let bytes = match (self.tag, pool) {
             (Some(tag), Pool::Nonpaged) => baseline.bytes(tag, PoolChoice::Nonpaged),
@@ -48,7 +48,7 @@ impl ChartView {
             .collect()
     }
 
-    /// As text: a line for each point.
+    /// As text: one line per point.
     pub fn text(&self, baseline: &Baseline) -> String {
         let [nonpaged, paged] = [Pool::Nonpaged, Pool::Paged].map(|pool| match (self.tag, pool) {
             (Some(tag), Pool::Nonpaged) => baseline.bytes(tag, PoolChoice::Nonpaged),
@@ -118,7 +118,7 @@ fn style(pool: Pool, theme: &Theme) -> Style {
     })
 }
 
-/// First and last value of each line, in words, not by colour only.
+/// Draws the first and last value of each line in words, not only in colour.
 fn draw_legend(buffer: &mut Buffer, area: Rect, theme: &Theme, series: &[(Pool, Values)]) {
     let mut x = 1;
     for (pool, values) in series {
@@ -193,7 +193,7 @@ fn draw_chart(
     }
 }
 
-/// The lines of the chart for a terminal that has ASCII only.
+/// Replaces the chart's characters for a terminal that has only ASCII.
 fn ascii(buffer: &mut Buffer, area: Rect) {
     for y in area.top()..area.bottom() {
         for x in area.left()..area.right() {

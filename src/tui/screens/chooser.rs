@@ -23,22 +23,22 @@ pub fn rows(baseline: bool) -> Vec<TagColumn> {
     ALL.into_iter().filter(there).collect()
 }
 
-/// The column of a name.
+/// The column with a name.
 pub fn named(name: &str) -> Option<TagColumn> {
     TagColumn::named(name)
 }
 
-/// All names, for an error.
+/// All names, for an error message.
 pub fn names() -> String {
     ALL.map(TagColumn::name).join(" ")
 }
 
-/// Rows on screen.
+/// Number of rows on screen.
 pub fn height(area: Rect) -> u64 {
     area.height.saturating_sub(1 + Table::HEADING).into()
 }
 
-/// Draws it.
+/// Draws the chooser.
 pub fn draw(
     buffer: &mut Buffer,
     area: Rect,

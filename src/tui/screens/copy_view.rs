@@ -1,5 +1,5 @@
-//! Text alone on the screen, for a copy with the terminal's own selection: no lines, no
-//! columns, nothing beside it.
+//! Plain text on the whole screen, for copying with the terminal's own selection: no
+//! borders and no other columns.
 
 use ratatui::buffer::Buffer;
 use ratatui::style::Style;
@@ -8,7 +8,7 @@ use crate::report::text::clean;
 
 use crate::tui::widgets::draw::{put, width};
 
-/// The text, and what of it is on screen.
+/// The text, and the part that is on screen.
 #[derive(Clone, Debug)]
 pub struct CopyView {
     text: String,
@@ -16,12 +16,12 @@ pub struct CopyView {
 }
 
 impl CopyView {
-    /// From the start of a text.
+    /// Starts at the beginning of a text.
     pub fn new(text: String) -> CopyView {
         CopyView { text, top: 0 }
     }
 
-    /// The text in lines that fit; what is too long goes on in the next one.
+    /// The text in lines that fit; longer lines continue on the next one.
     fn lines(&self, cells: usize) -> Vec<String> {
         let mut out = Vec::new();
         for line in self.text.lines() {
@@ -38,7 +38,7 @@ impl CopyView {
         out
     }
 
-    /// Draws it; where it does not fit, the last line says so.
+    /// Draws the view; if the text does not fit, the last line says so.
     pub fn draw(&self, buffer: &mut Buffer) {
         let area = buffer.area;
         let lines = self.lines(area.width.into());
@@ -52,7 +52,7 @@ impl CopyView {
         }
     }
 
-    /// Lines of text on the screen: all, or one less when not all fit.
+    /// Number of text lines on screen: all, or one less if the text does not fit.
     fn room(&self, height: u16, lines: &[String]) -> u16 {
         match lines.len().saturating_sub(self.top) > usize::from(height) {
             true => height.saturating_sub(1),
@@ -60,7 +60,7 @@ impl CopyView {
         }
     }
 
-    /// Goes on to what was not shown yet; false when all was.
+    /// Advances to the next page; false at the end.
     pub fn go_on(&mut self, (columns, rows): (u16, u16)) -> bool {
         let lines = self.lines(columns.into());
         let next = self.top + usize::from(self.room(rows, &lines)).max(1);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_it_can_be_seen_and_nothing_else() {
+    fn all_text_can_be_seen_and_nothing_else() {
         let mut plain = CopyView::new("one\ntwo\nthree\nfour\nfive".into());
         let more = |n: usize| format!("-- {n} more lines: any key; Esc exit --");
         assert_eq!(drawn(&plain), ["one".to_owned(), "two".to_owned(), more(3)]);

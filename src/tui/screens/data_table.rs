@@ -1,5 +1,5 @@
-//! A list that is data: drivers, sizes, frequencies, marks and the like all look, sort,
-//! filter, search and save alike.
+//! A data table: drivers, sizes, frequencies, marks and similar lists share their look,
+//! sorting, filters, search and saving.
 
 use std::cmp::Ordering;
 
@@ -24,30 +24,30 @@ use crate::tui::widgets::table::{Column, Row, Table};
 /// The state of the screen.
 #[derive(Clone, Debug)]
 pub struct DataTable {
-    /// Which one.
+    /// The kind of table.
     pub ask: TableKind,
-    /// On the path.
+    /// The name on the path.
     pub crumb: String,
-    /// What to type into the debugger; empty when nothing there does this.
+    /// The corresponding WinDbg command; empty if there is none.
     pub command: String,
-    /// What it shows; `None` until the answer.
+    /// The contents; `None` until the answer arrives.
     pub data: Option<TableData>,
-    /// The number of the request that is awaited; 0 for none.
+    /// The number of the pending request; 0 for none.
     pub awaited: u64,
-    /// Rows shown, as places in the data.
+    /// Indexes of the rows shown.
     order: Vec<u32>,
-    /// The column that is sorted by, and whether the largest is first.
+    /// The sort column, and whether it is descending.
     pub sort: Option<(usize, bool)>,
     /// The selected column: `S`, `@` and `F` apply to it.
     pub column: usize,
-    /// What was typed after `&`.
+    /// The filter typed after `&`.
     pub filter: String,
-    /// Where one is.
+    /// The cursor.
     pub cursor: Cursor,
 }
 
 impl DataTable {
-    /// Before its answer.
+    /// A table that waits for its answer.
     pub fn new(ask: TableKind, crumb: String, command: String) -> DataTable {
         DataTable {
             ask,
@@ -63,7 +63,7 @@ impl DataTable {
         }
     }
 
-    /// Takes an answer; of a first one the order too.
+    /// Applies an answer; the first answer also sets the sort order.
     pub fn take(&mut self, data: TableData) {
         if self.data.is_none() {
             self.sort = data.sorted.map(|column| (column, true));
@@ -75,7 +75,7 @@ impl DataTable {
         self.rearrange();
     }
 
-    /// The dump was read again: all of it is asked for again, but for what the user made.
+    /// The dump was read again: drops the contents, except for tables made by the user.
     pub fn stale(&mut self) {
         if !matches!(
             self.ask,
@@ -96,17 +96,17 @@ impl DataTable {
         self.data.as_ref().map_or(&[], |d| d.rows.as_slice())
     }
 
-    /// Rows shown.
+    /// Number of rows shown.
     pub fn len(&self) -> u64 {
         self.order.len() as u64
     }
 
-    /// True when no row is shown.
+    /// True if no row is shown.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// The row at a place of the list.
+    /// The row at a position of the list.
     pub fn row(&self, at: u64) -> Option<&TableRow> {
         let place = *self.order.get(usize::try_from(at).ok()?)?;
         self.all().get(place as usize)
@@ -117,12 +117,12 @@ impl DataTable {
         self.row(self.cursor.row)
     }
 
-    /// The fields that a query can name.
+    /// The fields that a query can use.
     pub fn fields(&self) -> Vec<Field> {
         self.columns().iter().map(|c| c.field).collect()
     }
 
-    /// The field of a comparison that names none: what is sorted by.
+    /// The field for a comparison without a field name: the sort column.
     fn default_field(&self) -> usize {
         let number = |c: &TableColumn| c.field.kind == Kind::Number;
         let by = self.sort.map(|s| s.0).filter(|i| {
@@ -134,10 +134,10 @@ impl DataTable {
             .unwrap_or(0)
     }
 
-    /// Filters by what is typed.
+    /// Sets the filter.
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence; the list stays as it was.
+    /// What is wrong with the filter, as a sentence; the list is unchanged.
     pub fn set_filter(&mut self, text: &str) -> Result<(), String> {
         if query::compares(text) {
             Query::parse(text, &self.fields(), self.default_field())?;
@@ -183,7 +183,7 @@ impl DataTable {
         }
     }
 
-    /// Sorts by the selected column; again turns it round.
+    /// Sorts by the selected column, or reverses the order if it already is the sort column.
     pub fn sort_here(&mut self) {
         self.sort = Some(match self.sort {
             Some((column, largest)) if column == self.column => (column, !largest),
@@ -199,7 +199,7 @@ impl DataTable {
             .is_some_and(|c| matches!(c.field.kind, Kind::Number | Kind::Share))
     }
 
-    /// Sorts by the next pool's numbers. False when the table has none.
+    /// Sorts by the next pool's numbers. False if the table has none.
     pub fn next_pool(&mut self) -> bool {
         let pools: Vec<usize> = (0..self.columns().len())
             .filter(|i| self.columns().get(*i).is_some_and(|c| c.pool.is_some()))
@@ -217,7 +217,7 @@ impl DataTable {
         true
     }
 
-    /// Selects the next column, or the one before; those with a bar are passed over.
+    /// Selects the next or the previous column; skips columns with a bar.
     pub fn step_column(&mut self, step: i64) {
         let columns = self.columns();
         let mut at = self.column;
@@ -233,13 +233,13 @@ impl DataTable {
         }
     }
 
-    /// The query for rows that are like the selected one in the selected column.
+    /// A query for rows with the value of the selected cell.
     pub fn like_this(&self) -> Option<String> {
         let name = self.columns().get(self.column)?.name();
         like(name, self.current()?.cells.get(self.column)?)
     }
 
-    /// The next row that matches, going round at the ends.
+    /// The next row that matches, wrapping around.
     pub fn find(&self, typed: &str, from: u64, forward: bool) -> Option<u64> {
         let text = TextFilter::parse(typed)?;
         let has = |at: &u64| {
@@ -293,7 +293,7 @@ impl DataTable {
             .collect()
     }
 
-    /// The line of bars, where there is one and room for it.
+    /// The row of bars, if there is one and room for it.
     fn chart(&self, area: Rect, theme: &Theme) -> Option<String> {
         let chart = self.data.as_ref()?.chart.as_ref()?;
         let line = format!(
@@ -305,7 +305,7 @@ impl DataTable {
         (line.width() + 2 <= usize::from(area.width)).then_some(line)
     }
 
-    /// Rows on screen.
+    /// Number of rows on screen.
     pub fn height(&self, area: Rect) -> u64 {
         let chart = self.data.as_ref().is_some_and(|d| d.chart.is_some());
         let above = self.sentences(area.width).len() as u16 + 1 + Table::HEADING;
@@ -378,7 +378,7 @@ impl DataTable {
         });
     }
 
-    /// Bytes of a column of all rows shown, when it holds bytes.
+    /// The sum of a column over all rows shown, if it holds bytes.
     pub fn sum(&self, column: usize) -> Option<u64> {
         (0..self.len()).try_fold(0u64, |sum, at| match self.row(at)?.cells.get(column)? {
             Cell::Bytes(n) => Some(sum.saturating_add(*n)),
@@ -386,7 +386,7 @@ impl DataTable {
         })
     }
 
-    /// The sum of what is sorted by, in words.
+    /// The sum of the sort column, in words.
     pub fn total(&self) -> Option<String> {
         Some(human(self.sum(self.sort?.0)?))
     }
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_filtered_by_text_by_query_and_by_likeness() {
+    fn a_table_is_filtered_by_text_by_query_and_by_cell_value() {
         let mut table = table();
         table.set_filter("fault").unwrap();
         assert_eq!(names(&table), ["myfault"]);

@@ -1,5 +1,5 @@
-//! The help overlay, made from the key table: the keys of the screen below, on one page; a
-//! page about queries and marks; and all keys in full sentences.
+//! The help, made from the key table: the keys of the screen below on one page, a page
+//! about queries and marks, and a page with all keys in full sentences.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,7 +11,7 @@ use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{fill, pieces, split_top, width, wrap};
 use crate::tui::widgets::pane::pane_title;
 
-/// Marks that rows can have, and what they say.
+/// The marks of rows, and their meanings.
 pub const LEGEND: &[(&str, &str)] = &[
     (">", "the selected row; - in the pane without focus"),
     ("!", "a warning of !vm, or a number that contradicts others"),
@@ -29,7 +29,7 @@ pub const LEGEND: &[(&str, &str)] = &[
     ("??", "a byte that can't be read; never shown as zero"),
 ];
 
-/// What the columns of the tag list are.
+/// The columns of the tag list.
 const COLUMNS: &[(&str, &str)] = &[
     (
         "Diff",
@@ -50,7 +50,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What a query is made of.
+/// The parts of a query.
 const QUERIES: &[(&str, &str)] = &[
     (
         "word",
@@ -66,7 +66,7 @@ const QUERIES: &[(&str, &str)] = &[
     ("\"a b\"", "a text with blanks; * and ? are wildcards in it"),
 ];
 
-/// Example queries that work unchanged, by list.
+/// Examples of queries, by list. Each works as typed.
 const EXAMPLES: &[(Context, &[&str])] = &[
     (
         Context::Tags,
@@ -90,7 +90,7 @@ const EXAMPLES: &[(Context, &[&str])] = &[
 enum HelpLine {
     /// A heading.
     Heading(String),
-    /// A key with (a piece of) its sentence.
+    /// A key with its text, or a part of the text.
     Key(String, String),
 }
 
@@ -107,7 +107,7 @@ pub enum Page {
 }
 
 impl Page {
-    /// The next one.
+    /// The next page.
     pub fn next(self) -> Page {
         match self {
             Page::Keys => Page::Queries,
@@ -117,7 +117,7 @@ impl Page {
     }
 }
 
-/// The help as it is open: which page, and from which line on.
+/// The state of the help: page and scroll position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HelpView {
     /// The page.
@@ -126,21 +126,21 @@ pub struct HelpView {
     pub top: u64,
 }
 
-/// What the help is about.
+/// The subject of the help.
 #[derive(Clone, Copy)]
 pub struct About<'a> {
-    /// The keys as they are bound.
+    /// The current key bindings.
     pub keys: &'a KeyMap,
     /// The screen below.
     pub context: Context,
-    /// The fields that a query can name there.
+    /// The query fields of that screen.
     pub fields: &'a [Field],
 }
 
-/// Cells of a column of the page of keys.
+/// Width of a column on the page of keys, in cells.
 const KEY_COLUMN: u16 = 40;
 
-/// The keys of a screen, a line for those that go together, by headings.
+/// The keys of a screen by section, one line for related keys.
 fn sections(about: About<'_>) -> Vec<(&'static str, Vec<(String, String)>)> {
     let mut out: Vec<(&'static str, Vec<(String, String)>)> = Vec::new();
     for group in Group::ALL {
@@ -152,7 +152,7 @@ fn sections(about: About<'_>) -> Vec<(&'static str, Vec<(String, String)>)> {
             };
             let words = brief::brief(entry.action, about.context);
             match lines.iter_mut().find(|(_, text)| text == words) {
-                // `Ctrl-Z T`: what they share is written once.
+                // `Ctrl-Z T`: the shared text is written once.
                 Some((keys, _)) => {
                     let name = key.name();
                     let short = match keys.starts_with("Ctrl-") {
@@ -177,7 +177,8 @@ fn key_columns(about: About<'_>, area_width: u16, height: u16) -> Vec<Vec<HelpLi
     let room = most * usize::from(height.max(1));
     let sections = sections(about);
     let count: usize = sections.iter().map(|(_, lines)| lines.len() + 1).sum();
-    // Headings are worth less than a second page. One may move to the next column.
+    // Headings are dropped if they would cause a second page. One heading may move to the
+    // next column.
     let headings = count + most <= room;
     let mut all: Vec<HelpLine> = Vec::new();
     for (title, lines) in sections {
@@ -190,7 +191,7 @@ fn key_columns(about: About<'_>, area_width: u16, height: u16) -> Vec<Vec<HelpLi
                 .map(|(key, text)| HelpLine::Key(key, text)),
         );
     }
-    // As few columns as hold everything, and all of the same height.
+    // As few columns as possible, all of the same height.
     let columns = (1..=most)
         .find(|n| all.len().div_ceil(*n) <= usize::from(height.max(1)))
         .unwrap_or(most);
@@ -198,7 +199,7 @@ fn key_columns(about: About<'_>, area_width: u16, height: u16) -> Vec<Vec<HelpLi
     let mut out: Vec<Vec<HelpLine>> = Vec::new();
     let mut column: Vec<HelpLine> = Vec::new();
     for line in all {
-        // A heading is not the last line of a column.
+        // A heading must not be the last line of a column.
         let lone = matches!(line, HelpLine::Heading(_)) && column.len() + 1 == each;
         if (column.len() >= each || lone) && out.len() + 1 < columns {
             out.push(std::mem::take(&mut column));
@@ -242,7 +243,7 @@ fn query_lines(about: About<'_>, width: u16) -> Vec<HelpLine> {
     out.lines
 }
 
-/// All keys in full sentences. Those of the screen below come first.
+/// All keys in full sentences. Keys of the screen below come first.
 fn all_lines(about: About<'_>, width: u16) -> Vec<HelpLine> {
     let (keys, context) = (about.keys, about.context);
     let mut out = Lines::new(width);
@@ -265,7 +266,7 @@ fn all_lines(about: About<'_>, width: u16) -> Vec<HelpLine> {
 
 struct Lines {
     lines: Vec<HelpLine>,
-    /// Cells for sentences.
+    /// Width of the sentence, in cells.
     sentence: usize,
 }
 
@@ -295,12 +296,12 @@ impl Lines {
     }
 }
 
-/// Cells for the names of keys.
+/// Width of the key names, in cells.
 fn key_width(width: u16) -> usize {
     30.min(usize::from(width) * 2 / 5)
 }
 
-/// Lines in all, on a screen of a size.
+/// Total number of lines, for a screen of a size.
 pub fn len(about: About<'_>, page: Page, area: Rect) -> u64 {
     let lines = match page {
         Page::Keys => {
@@ -313,12 +314,12 @@ pub fn len(about: About<'_>, page: Page, area: Rect) -> u64 {
     lines as u64
 }
 
-/// Lines on screen.
+/// Number of lines on screen.
 pub fn height(area: Rect) -> u64 {
     area.height.saturating_sub(1).into()
 }
 
-/// Draws it.
+/// Draws the help.
 pub fn draw(buffer: &mut Buffer, area: Rect, theme: &Theme, about: About<'_>, view: HelpView) {
     let (title, body) = split_top(area, 1);
     let all = len(about, view.page, area);
@@ -367,7 +368,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, theme: &Theme, about: About<'_>, vi
     }
 }
 
-/// Cells of the longest key of a column.
+/// Width of the longest key in a column, in cells.
 fn column_keys(lines: &[HelpLine]) -> usize {
     let key = |line: &HelpLine| match line {
         HelpLine::Key(key, _) => width(key),
@@ -383,7 +384,7 @@ fn draw_line(buffer: &mut Buffer, area: Rect, theme: &Theme, y: u16, line: &Help
             pieces(buffer, area, y, &[(" ", plain), (text, theme.heading())]);
         }
         HelpLine::Key(key, text) => {
-            // A long one without a sentence takes the line.
+            // A long key name without text uses the whole line.
             let key = match text.is_empty() {
                 true => key.clone(),
                 false => fill(key, keys, false, theme),

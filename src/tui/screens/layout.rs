@@ -1,5 +1,5 @@
-//! Where things are on a screen of a given size. Asked by what draws and by what needs
-//! to know how many rows are seen.
+//! The layout of a screen of a given size. Drawing uses it, and so does code that needs the
+//! number of visible rows.
 
 use ratatui::layout::Rect;
 
@@ -8,10 +8,10 @@ use crate::tui::screens::summary;
 use crate::tui::widgets::draw::{split_left, split_top};
 use crate::tui::widgets::table::Table;
 
-/// The parts of every screen; those that do not fit are empty.
+/// The parts of every screen; a part that does not fit is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Areas {
-    /// What is open.
+    /// The title: the open dump.
     pub title: Rect,
     /// The path.
     pub crumbs: Rect,
@@ -19,11 +19,11 @@ pub struct Areas {
     pub body: Rect,
     /// Messages and progress.
     pub status: Rect,
-    /// Keys, or the line being typed.
+    /// Key hints, or the open line.
     pub hints: Rect,
 }
 
-/// Divides a screen. The path and the keys are the last to go.
+/// Divides a screen. On a small screen, the path and the hints are dropped last.
 pub fn areas((columns, rows): (u16, u16)) -> Areas {
     let whole = Rect::new(0, 0, columns, rows);
     let (title, rest) = split_top(whole, u16::from(rows >= 12));
@@ -40,45 +40,45 @@ pub fn areas((columns, rows): (u16, u16)) -> Areas {
     }
 }
 
-/// From this width on the complete summary is shown beside the tags.
+/// From this width on, the complete summary is shown beside the tags.
 const BESIDE: u16 = 150;
-/// Columns that the whole summary needs.
+/// Width of the complete summary.
 const SUMMARY_WIDTH: u16 = 60;
 
-/// True when the summary is beside the tag list and not above it.
+/// True if the summary is beside the tag list, false if above it.
 pub fn beside(body: Rect) -> bool {
     body.width >= BESIDE && body.height >= 30
 }
 
-/// The line of the verdict, and the rest of the first screen below it. The line is there
-/// before there is a verdict, so that nothing moves when it comes.
+/// The verdict's line, and the rest of the first screen below it. The line is reserved
+/// before there is a verdict, so that nothing moves when it arrives.
 pub fn verdict(body: Rect) -> (Rect, Rect) {
     split_top(body, u16::from(body.height >= 6))
 }
 
-/// What the user wants of the first screen.
+/// The user's choices about the first screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// The list alone.
+    /// Show only the list.
     pub zoom: bool,
-    /// The selected tag at a glance, below the list.
+    /// Show the preview of the selected tag below the list.
     pub preview: bool,
 }
 
-/// From this width of the screen on there is a preview.
+/// Minimum screen width for the preview.
 const PREVIEW_FROM: u16 = 120;
-/// Its lines, and the lines of the list that it leaves at least.
+/// Height of the preview, and minimum height of the list above it.
 const PREVIEW_LINES: u16 = 9;
 const LIST_LINES: u16 = 12;
 
-/// The parts of the first screen below the verdict; those that are not shown are empty.
+/// The parts of the first screen below the verdict; hidden parts are empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FirstScreen {
     /// The summary.
     pub summary: Rect,
     /// The tag list.
     pub list: Rect,
-    /// The selected tag at a glance.
+    /// The preview of the selected tag.
     pub preview: Rect,
 }
 
@@ -105,14 +105,14 @@ fn summary_and_list(model: &Model, body: Rect, zoom: bool) -> (Rect, Rect) {
     }
     if beside(body) {
         let (left, right) = split_left(body, SUMMARY_WIDTH);
-        // A blank column between the two.
+        // A blank column between summary and list.
         let (_, right) = split_left(right, 1);
         return (left, right);
     }
     split_top(body, summary::pane_height(model, body.height))
 }
 
-/// Tags on screen.
+/// Number of tags on screen.
 pub fn tag_list_height(model: &Model, body: Rect, wanted: Wanted) -> u64 {
     let list = first_screen(model, body, wanted).list;
     list.height.saturating_sub(1 + Table::HEADING).into()

@@ -1,4 +1,4 @@
-//! One file per screen: its state, what it draws and what it is called in the debugger.
+//! One file per screen: its state, its drawing, and the corresponding WinDbg command.
 
 pub mod bytes;
 pub mod chart;

@@ -20,31 +20,31 @@ use crate::tui::widgets::table::{Column, Row, Table};
 /// The state of the screen.
 #[derive(Clone, Debug, Default)]
 pub struct ModulesView {
-    /// Modules shown, as places in the model.
+    /// Indexes of the modules shown.
     order: Vec<usize>,
-    /// Where one is.
+    /// The cursor.
     pub cursor: Cursor,
-    /// What was typed after `&`.
+    /// The filter typed after `&`.
     pub filter: String,
-    /// The address that was asked for last.
+    /// The last address that was looked up.
     pub asked: Option<Va>,
     /// The selected column.
     pub column: usize,
-    /// The column that is sorted by; `None` for addresses with those unloaded at the end.
+    /// The sort column; `None` for address order with unloaded modules at the end.
     sorted: Option<usize>,
-    /// The largest, or last, first.
+    /// Descending.
     descending: bool,
 }
 
 impl ModulesView {
-    /// All modules, in order of address, those unloaded at the end.
+    /// All modules in address order, unloaded ones at the end.
     pub fn new(model: &Model) -> ModulesView {
         let mut view = ModulesView::default();
         view.rearrange(model);
         view
     }
 
-    /// Filters again.
+    /// Applies the filter again.
     pub fn rearrange(&mut self, model: &Model) {
         let selected = self.order.get(self.cursor.row as usize).copied();
         let query = match query::compares(&self.filter) {
@@ -78,10 +78,10 @@ impl ModulesView {
         }
     }
 
-    /// Filters by what is typed.
+    /// Sets the filter.
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence; the list stays as it was.
+    /// What is wrong with the filter, as a sentence; the list is unchanged.
     pub fn set_filter(&mut self, model: &Model, text: &str) -> Result<(), String> {
         if query::compares(text) {
             Query::parse(text, &columns::MODULE, columns::MODULE_DEFAULT)?;
@@ -91,7 +91,7 @@ impl ModulesView {
         Ok(())
     }
 
-    /// Selects the next column, or the one before.
+    /// Selects the next or the previous column.
     pub fn step_column(&mut self, step: i64) {
         let next = self.column.checked_add_signed(step as isize);
         if let Some(next) = next.filter(|i| *i < COLUMNS.len()) {
@@ -99,7 +99,7 @@ impl ModulesView {
         }
     }
 
-    /// Sorts by the selected column; again turns it round.
+    /// Sorts by the selected column, or reverses the order if it already is the sort column.
     pub fn sort_here(&mut self, model: &Model) {
         self.descending = match self.sorted == Some(self.column) {
             true => !self.descending,
@@ -110,7 +110,7 @@ impl ModulesView {
         self.cursor = Cursor::default();
     }
 
-    /// Shows the modules of a dump that was read again; the selected one stays selected.
+    /// Shows the modules of a dump that was read again; the selected module stays selected.
     pub fn renew(&mut self, old: &Model, new: &Model) {
         let selected = self.current(old).map(|m| (m.base, m.unloaded));
         self.rearrange(new);
@@ -120,17 +120,17 @@ impl ModulesView {
         }
     }
 
-    /// Rows shown.
+    /// Number of rows shown.
     pub fn len(&self) -> u64 {
         self.order.len() as u64
     }
 
-    /// True when no row is shown.
+    /// True if no row is shown.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// The module at a place.
+    /// The module at a position of the list.
     pub fn row<'m>(&self, model: &'m Model, at: u64) -> Option<&'m ModuleRow> {
         model
             .modules
@@ -142,7 +142,7 @@ impl ModulesView {
         self.row(model, self.cursor.row)
     }
 
-    /// Goes to the loaded module that holds an address. False when there is none.
+    /// Selects the loaded module that contains an address. False if there is none.
     pub fn select_holder(&mut self, model: &Model, va: Va) -> bool {
         self.asked = Some(va);
         let holds = |m: &ModuleRow| !m.unloaded && m.contains(va);
@@ -153,14 +153,14 @@ impl ModulesView {
         true
     }
 
-    /// The next module that matches, going round at the ends.
+    /// The next module that matches, wrapping around.
     pub fn find(&self, model: &Model, typed: &str, from: u64, forward: bool) -> Option<u64> {
         let filter = TextFilter::parse(typed)?;
         around(self.len(), from, forward)
             .find(|&at| self.row(model, at).is_some_and(|row| filter.module(row)))
     }
 
-    /// What to type into the debugger.
+    /// The corresponding WinDbg command.
     pub fn command(&self) -> String {
         match self.asked {
             Some(va) => format!("lm a {va}"),
@@ -168,7 +168,7 @@ impl ModulesView {
         }
     }
 
-    /// Rows on screen.
+    /// Number of rows on screen.
     pub fn height(area: Rect) -> u64 {
         area.height.saturating_sub(1 + Table::HEADING).into()
     }

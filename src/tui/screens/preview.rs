@@ -1,4 +1,4 @@
-//! The selected tag at a glance, below the tag list.
+//! The preview of the selected tag, below the tag list.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,7 +11,7 @@ use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{cut, put, split_left, split_top, wrap};
 use crate::tui::widgets::pane::pane_title;
 
-/// Cells of the labels.
+/// Width of the labels, in cells.
 const LABEL: u16 = 12;
 
 /// Draws the pane.
@@ -28,7 +28,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, theme: &Theme, shown: &Option<Previ
     draw_lines(buffer, right, theme, &right_lines(preview));
 }
 
-/// A label, which is empty on further lines, and the text beside it.
+/// A label (empty on continuation lines) and its text.
 type Line = (&'static str, String);
 
 fn left_lines(preview: &Preview, width: u16) -> Vec<Line> {

@@ -1,6 +1,5 @@
-//! The report on the screen: the same text as on the command line, in sections that fold.
-//! The answer, its evidence and the next steps are open; the machine and the coverage are
-//! folded until someone asks for them.
+//! The report on screen: the same text as on the command line, in sections that fold.
+//! Answer, evidence and next steps are open; machine and coverage are folded at first.
 
 use std::collections::BTreeSet;
 
@@ -17,61 +16,61 @@ use crate::tui::widgets::pane::pane_title;
 /// The state of the screen.
 #[derive(Clone, Debug, Default)]
 pub struct ReportView {
-    /// The text; `None` until the answer.
+    /// The text; `None` until the answer arrives.
     pub text: Option<String>,
-    /// The selected line, of the lines that are shown at the screen's width.
+    /// The selected line, counted in lines as shown at the current width.
     pub cursor: Cursor,
-    /// The number of the request that is awaited; 0 for none.
+    /// The number of the pending request; 0 for none.
     pub awaited: u64,
-    /// The walk had ended when it was made.
+    /// The report was made after the walk.
     pub whole: bool,
-    /// The command whose answer this is; `None` for the report itself.
+    /// The command whose output this is; `None` for the report itself.
     pub typed: Option<Box<crate::command::Request>>,
-    /// It was asked for while the walk ran, so it is asked for again at its end.
+    /// The report was requested during the walk, so it is requested again when the walk is done.
     pub early: bool,
-    /// Headings of sections that the user folded or unfolded against the rule.
+    /// Headings of sections whose default state the user toggled.
     turned: BTreeSet<String>,
 }
 
-/// What a line of the report is.
+/// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     /// The first line: the verdict.
     Verdict,
-    /// The heading of a section, and the lines that are folded below it.
+    /// The heading of a section, and the number of lines folded below it.
     Heading { folded: bool, lines: usize },
-    /// A label with its list below it: `Evidence (9 points):`.
+    /// The label of a list: `Evidence (9 points):`.
     Label,
     /// A line of a section.
     Item,
     /// A line of a list.
     Detail,
-    /// Text that has no sections.
+    /// Text without sections.
     Plain,
 }
 
-/// A line as it is shown.
+/// A line on screen.
 #[derive(Clone, Debug)]
 struct Line {
     text: String,
     what: What,
-    /// The section it belongs to, by place.
+    /// The index of its section.
     section: usize,
-    /// The first of the lines that a long one is broken into.
+    /// True for the first line of a wrapped paragraph.
     first: bool,
 }
 
-/// A part of the report.
+/// A section of the report.
 struct Section<'t> {
-    /// Empty for what is above the first heading.
+    /// The heading; empty for the text above the first heading.
     heading: &'t str,
     lines: Vec<&'t str>,
 }
 
-/// Sections that are folded at first: what the answer rests on, not the answer.
+/// Sections that are folded by default: background, not the answer.
 const FOLDED: [&str; 3] = ["Machine", "Coverage", "Limitations"];
 
-/// The sections of a text: a heading has no indent and a blank line above it.
+/// Splits a text into sections: a heading is not indented and follows a blank line.
 fn sections(text: &str) -> Vec<Section<'_>> {
     let mut out = vec![Section {
         heading: "",
@@ -94,7 +93,7 @@ fn sections(text: &str) -> Vec<Section<'_>> {
 }
 
 impl ReportView {
-    /// The answer of a command.
+    /// A screen for the output of a command.
     pub fn of_command(request: crate::command::Request) -> ReportView {
         ReportView {
             typed: Some(Box::new(request)),
@@ -102,7 +101,7 @@ impl ReportView {
         }
     }
 
-    /// What it is, in the path.
+    /// The name on the path.
     pub fn name(&self) -> String {
         match &self.typed {
             None => "Report".into(),
@@ -110,15 +109,15 @@ impl ReportView {
         }
     }
 
-    /// True when a section is folded. Findings after the first are: the first is the one
-    /// that the verdict names.
+    /// True if a section is folded. All findings but the first are folded by default: the
+    /// verdict is about the first.
     fn is_folded(&self, heading: &str, earlier_findings: usize) -> bool {
         let by_rule =
             FOLDED.contains(&heading) || (heading.starts_with("Tag '") && earlier_findings > 0);
         by_rule != self.turned.contains(heading)
     }
 
-    /// The lines at a width; `all` for those that are folded too.
+    /// The lines at a width; with `all`, folded ones too.
     fn lines(&self, width: u16, all: bool) -> Vec<Line> {
         let text = self.text.as_deref().unwrap_or_default();
         let cells = usize::from(width.saturating_sub(3)).max(20);
@@ -134,7 +133,7 @@ impl ReportView {
             let folded = !section.heading.is_empty() && self.is_folded(section.heading, findings);
             findings += usize::from(section.heading.starts_with("Tag '"));
             if !section.heading.is_empty() {
-                // A folded section takes one line, an open one has a blank above it.
+                // A folded section is one line; an open section has a blank line above it.
                 if !folded {
                     push(&mut out, "", cells, What::Plain, at);
                 }
@@ -160,12 +159,12 @@ impl ReportView {
         out
     }
 
-    /// Lines that are shown at a width.
+    /// Number of lines shown at a width.
     pub fn len(&self, width: u16) -> u64 {
         self.lines(width, false).len() as u64
     }
 
-    /// Lines on screen.
+    /// Number of lines on screen.
     pub fn height(area: Rect) -> u64 {
         area.height.saturating_sub(1).into()
     }
@@ -175,7 +174,7 @@ impl ReportView {
         self.lines(width, false).into_iter().nth(at)
     }
 
-    /// Folds or unfolds the section whose heading is selected. False on another line.
+    /// Folds or unfolds the section whose heading is selected. False on other lines.
     pub fn turn(&mut self, width: u16) -> bool {
         let Some(line) = self.selected(width) else {
             return false;
@@ -197,7 +196,7 @@ impl ReportView {
         }
     }
 
-    /// Unfolds everything, or folds as at first when nothing is folded.
+    /// Unfolds all sections; if all are unfolded, restores the default.
     pub fn turn_all(&mut self) {
         let text = self.text.clone().unwrap_or_default();
         let mut findings = 0;
@@ -220,7 +219,7 @@ impl ReportView {
         }
     }
 
-    /// Selects the next heading, going round.
+    /// Selects the next heading, wrapping around.
     pub fn next_section(&mut self, width: u16) {
         let lines = self.lines(width, false);
         let heads = |at: &u64| {
@@ -232,13 +231,13 @@ impl ReportView {
         }
     }
 
-    /// The debugger's command on the selected line, where a step has one: `lmvm X`.
+    /// The WinDbg command on the selected line of a next step: `lmvm X`.
     pub fn command(&self, width: u16) -> Option<String> {
         let line = self.selected(width)?;
         if line.what != What::Detail || self.typed.is_some() {
             return None;
         }
-        // A step is a command, three blanks, and why.
+        // A step is a command, three spaces, and the reason.
         let text = self.text.as_deref()?;
         let section = sections(text).into_iter().nth(line.section)?;
         let begin = line.text.trim();
@@ -247,15 +246,15 @@ impl ReportView {
         Some(command.trim().to_owned())
     }
 
-    /// Selects the next line, going round, that has the text; what it is folded into is
-    /// unfolded. False when there is none.
+    /// Selects the next line with the text, wrapping around; unfolds its section if
+    /// necessary. False if there is none.
     pub fn find(&mut self, typed: &str, width: u16, forward: bool, here: bool) -> bool {
         let Some(filter) = TextFilter::parse(typed) else {
             return false;
         };
         let shown = self.lines(width, false);
         let all = self.lines(width, true);
-        // The selected line among all lines: the same one of its section.
+        // Find the selected line among all lines: the line with the same section and text.
         let at = usize::try_from(self.cursor.row).unwrap_or(0);
         let same = |a: &Line, b: &Line| a.section == b.section && a.text == b.text;
         let now = shown.get(at).and_then(|line| {
@@ -323,7 +322,7 @@ impl ReportView {
     }
 }
 
-/// A line broken at blanks; what follows keeps its indent.
+/// Wraps a line at spaces; continuation lines keep its indent.
 fn push(out: &mut Vec<Line>, line: &str, cells: usize, what: What, section: usize) {
     let indent = line.len() - line.trim_start_matches(' ').len();
     let indent = indent.min(cells / 2);
@@ -359,7 +358,7 @@ fn draw_line(
         What::Detail if line.text.contains("(strong evidence)") => theme.kind(Kind::Alarm),
         _ => plain,
     };
-    // `Suspect: myfault (certain)`: the label in its colour, what it says as it is.
+    // `Suspect: myfault (certain)`: the label is coloured, its value is not.
     let label = match line.what {
         What::Item if line.first => line.text.split_once(": "),
         _ => None,
@@ -395,7 +394,7 @@ fn draw_line(
     }
 }
 
-/// A verdict that someone has to act on.
+/// True for a verdict that needs action.
 fn is_alarm(verdict: &str) -> bool {
     let word = verdict.trim_start_matches("Verdict: ");
     word.starts_with("LEAK") || word.starts_with("SUSPICIOUS")
@@ -450,7 +449,7 @@ Coverage
     }
 
     #[test]
-    fn the_answer_is_open_and_the_machine_is_folded() {
+    fn the_answer_is_unfolded_and_the_machine_is_folded() {
         let mut view = view();
         let shown = texts(&view);
         assert!(shown.contains(&"growth: it grows (strong evidence)".to_owned()));
@@ -483,7 +482,7 @@ Coverage
     }
 
     #[test]
-    fn a_search_finds_what_is_folded_and_unfolds_it() {
+    fn a_search_unfolds_the_section_of_a_match() {
         let mut view = view();
         assert!(view.find("7601", 80, true, false));
         assert_eq!(view.selected(80).unwrap().text.trim(), "Windows: 6.1.7601");

@@ -1,4 +1,4 @@
-//! The lines around every screen: what is open, the path, the walk's progress, the keys.
+//! The lines around every screen: title, path, progress, key hints.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -14,7 +14,7 @@ use crate::tui::input::prompt::Prompt;
 use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{cut, pieces, put, width};
 
-/// The first line: the file, and of the facts as many as fit.
+/// The first line: the file, and as many facts as fit.
 pub fn title(buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model) {
     let dot = theme.glyph(" · ", " - ");
     let mut text = format!("poolscope {}{dot}{}", env!("CARGO_PKG_VERSION"), model.file);
@@ -35,7 +35,7 @@ pub fn title(buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model) {
     );
 }
 
-/// The path on the left, what to type into the debugger on the right.
+/// The path on the left, the corresponding WinDbg command on the right.
 pub fn crumbs(buffer: &mut Buffer, area: Rect, theme: &Theme, path: &[String], command: &str) {
     let arrow = theme.glyph(" › ", " > ");
     let command = match command {
@@ -45,7 +45,7 @@ pub fn crumbs(buffer: &mut Buffer, area: Rect, theme: &Theme, path: &[String], c
     let command = format!("{} {command}", theme.glyph("≡", "="));
     let room = usize::from(area.width);
     let mut path: Vec<&str> = path.iter().map(String::as_str).collect();
-    // The start of a long path is known; its end is where one is.
+    // A long path is shortened in the middle: its end is the current location.
     let mut dropped = false;
     while path.len() > 2 && width(&path.join(arrow)) + 4 > room {
         path.remove(1);
@@ -76,7 +76,7 @@ pub fn crumbs(buffer: &mut Buffer, area: Rect, theme: &Theme, path: &[String], c
     }
 }
 
-/// The walk in words.
+/// The state of the walk in words.
 pub fn index_words(news: &IndexNews, listed: u64, theme: &Theme, wide: bool) -> String {
     let seconds = news.elapsed.as_secs_f64();
     let share = match news.pages_all {
@@ -128,7 +128,7 @@ pub fn index_words(news: &IndexNews, listed: u64, theme: &Theme, wide: bool) -> 
     }
 }
 
-/// How fast the walk is and how long it will still take; empty before it is known.
+/// Speed and remaining time of the walk; empty until they are known.
 fn pace(news: &IndexNews, share: f64) -> String {
     let seconds = news.elapsed.as_secs_f64();
     if seconds < 0.3 || share <= 0.01 {
@@ -139,7 +139,7 @@ fn pace(news: &IndexNews, share: f64) -> String {
     format!(", {}/s, {left:.0} s left", human(rate))
 }
 
-/// The download of the kernel's PDB in words; `None` when none is under way.
+/// The download of the kernel's PDB in words; `None` if no download is running.
 pub fn fetch_words(fetch: &Fetch, missing: Option<&MissingPdb>, columns: u16) -> Option<String> {
     let Fetch::Running {
         server,
@@ -158,14 +158,14 @@ pub fn fetch_words(fetch: &Fetch, missing: Option<&MissingPdb>, columns: u16) ->
         (_, Some(total)) => format!("{} of {}", human(*received), human(*total)),
         (_, None) => human(*received),
     };
-    // Where there is no room, how to stop it is worth more than whom it comes from.
+    // On a narrow screen, how to stop it is more useful than the server's name.
     Some(match columns {
         100.. => format!("Fetching {file} from {server}: {amount} (Ctrl-C stops)"),
         _ => format!("Fetching {file}: {amount} (Ctrl-C stops)"),
     })
 }
 
-/// The line above the keys: a message, or the walk; the row on the right.
+/// The line above the hints: a message or the walk, and the position on the right.
 pub fn status(buffer: &mut Buffer, area: Rect, theme: &Theme, text: (&str, Style), row: &str) {
     let room = usize::from(area.width).saturating_sub(width(row) + 2);
     put(buffer, area, 0, 0, &cut(text.0, room, theme), text.1);
@@ -173,7 +173,7 @@ pub fn status(buffer: &mut Buffer, area: Rect, theme: &Theme, text: (&str, Style
     put(buffer, area, x as u16, 0, row, theme.quiet());
 }
 
-/// The keys of a context, as many as fit.
+/// The key hints of a context, as many as fit.
 pub fn hints(buffer: &mut Buffer, area: Rect, theme: &Theme, keys: &KeyMap, context: Context) {
     let mut x = 0;
     for (key, word) in keys.hints(context) {
@@ -186,7 +186,7 @@ pub fn hints(buffer: &mut Buffer, area: Rect, theme: &Theme, keys: &KeyMap, cont
     }
 }
 
-/// The line being typed, with its cursor.
+/// The open line, with its cursor.
 pub fn prompt(buffer: &mut Buffer, area: Rect, theme: &Theme, keys: &KeyMap, prompt: &Prompt) {
     let sign = prompt.kind.sign();
     let x = put(buffer, area, 0, 0, sign, theme.key());

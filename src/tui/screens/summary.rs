@@ -1,4 +1,4 @@
-//! `!vm`: a few lines that are always on screen, and the full listing as a separate screen.
+//! `!vm`: a short summary that is always on screen, and the full listing as a separate screen.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -15,14 +15,14 @@ use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{cut, fill, pieces, put, split_top, wrap};
 use crate::tui::widgets::pane::pane_title;
 
-/// How a line wants to be seen.
+/// The style of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// As it is.
+    /// Normal text.
     Plain,
-    /// A warning that holds.
+    /// A warning.
     Alarm,
-    /// A doubt.
+    /// Doubtful or missing data.
     Doubt,
     /// A heading.
     Heading,
@@ -39,7 +39,7 @@ impl Tone {
     }
 }
 
-/// Pages as bytes; `?` when this dump does not give them.
+/// Pages as bytes; `?` if they are not in this dump.
 fn amount(line: &Line) -> String {
     line.pages
         .map_or_else(|| "?".into(), |p| human(p.saturating_mul(PAGE_SIZE)))
@@ -50,7 +50,7 @@ fn share(part: &Line, whole: &Line) -> Option<f64> {
     Some(part as f64 / whole as f64)
 }
 
-/// What the machine could still have used.
+/// The memory that was still available.
 fn rest_in_brief(model: &Model) -> String {
     let vm = &model.vm;
     let files = vm.page_files.iter().flatten();
@@ -91,7 +91,7 @@ fn gauge(label: &str, part: &Line, whole: &Line, width: u16, theme: &Theme) -> S
     out
 }
 
-/// The few lines, at most `rows` of them. The first three are the ones that matter.
+/// The short summary, at most `rows` lines. The first three are the important ones.
 fn brief(model: &Model, width: u16, rows: u16, theme: &Theme) -> Vec<(String, Tone)> {
     let vm = &model.vm;
     let mut out = vec![
@@ -151,7 +151,7 @@ fn warnings_in_brief(model: &Model, width: u16, room: usize, theme: &Theme) -> V
     if count == 0 || room == 0 {
         return Vec::new();
     }
-    // One line each where they fit, else the first and how many more there are.
+    // One line each if they fit, otherwise the first ones and the number of the rest.
     let shown = if count <= room { count } else { room };
     let mut out: Vec<(String, Tone)> = model
         .warnings
@@ -169,7 +169,7 @@ fn warnings_in_brief(model: &Model, width: u16, room: usize, theme: &Theme) -> V
     out
 }
 
-/// All lines of the full screen, broken to a width.
+/// All lines of the full screen, wrapped to a width.
 pub fn full(model: &Model, width: u16) -> Vec<(String, Tone)> {
     let mut out = Vec::new();
     let sentence = |text: String, tone| {
@@ -210,7 +210,7 @@ pub fn full(model: &Model, width: u16) -> Vec<(String, Tone)> {
     out
 }
 
-/// What to do about a PDB that is missing, and what was tried.
+/// What to do about a missing PDB, and what was tried.
 fn missing(pdb: &MissingPdb) -> Vec<String> {
     let failed = pdb.failed.iter();
     let failed = failed.map(|why| format!("{} was not fetched: {why}", pdb.file));
@@ -228,7 +228,7 @@ fn counter(label: &str, line: &Line, width: u16, label_width: usize) -> Vec<(Str
         number(line.pages),
         number(line.pages.map(kilobytes))
     );
-    // Entries of page tables are not memory.
+    // PTEs are not memory, so they have no size.
     if label == "Free System PTEs" {
         text = format!("{label:<label_width$} {:>14}", number(line.pages));
     }
@@ -283,7 +283,7 @@ fn page_files(model: &Model) -> Vec<String> {
         .collect()
 }
 
-/// Lines that the pane takes above the tag list.
+/// Height of the pane above the tag list.
 pub fn pane_height(model: &Model, body: u16) -> u16 {
     let warnings = model.warnings.len().min(6) as u16;
     match body {
@@ -295,9 +295,9 @@ pub fn pane_height(model: &Model, body: u16) -> u16 {
     }
 }
 
-/// Draws the pane: title and the few lines.
+/// Draws the pane: title and short summary.
 pub fn draw_pane(buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model, focused: bool) {
-    // Three lines at least are worth more than a title.
+    // With three lines or less, the summary is worth more than a title.
     let titled = u16::from(area.height > 3);
     let (title, body) = split_top(area, titled);
     if titled > 0 {
@@ -317,7 +317,7 @@ pub fn draw_pane(buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model, 
     }
 }
 
-/// Draws all of it, from a line on.
+/// Draws the full listing, from a line on.
 pub fn draw_full(
     buffer: &mut Buffer,
     area: Rect,

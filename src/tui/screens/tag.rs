@@ -1,4 +1,4 @@
-//! One tag: the kernel's counters against the blocks found, its allocations, and the
+//! One tag: the kernel's counters compared with the blocks found, its allocations, and the
 //! modules that reference it.
 
 use std::borrow::Cow;
@@ -21,13 +21,13 @@ use crate::tui::widgets::list::Cursor;
 use crate::tui::widgets::pane::pane_title;
 use crate::tui::widgets::table::{Column, Row, Table, widen};
 
-/// Which of the two lists has the keys.
+/// The focused list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pane {
     /// The allocations.
     #[default]
     Allocations,
-    /// The modules.
+    /// The references.
     References,
 }
 
@@ -36,58 +36,60 @@ pub enum Pane {
 pub struct TagView {
     /// The tag.
     pub tag: Tag,
-    /// Which list has the keys.
+    /// The focused list.
     pub pane: Pane,
-    /// That list alone.
+    /// Show only the focused list.
     pub zoom: bool,
     /// Its allocations; `None` until the first answer.
     pub view: Option<BlockView>,
-    /// What is asked for: order.
+    /// Requested order.
     pub sort: BlockSort,
-    /// What is asked for: typed after `&`.
+    /// Requested filter, typed after `&`.
     pub filter: String,
-    /// Of a part of the tag's allocations: the filter that makes the part.
+    /// The filter that defines the subset, if the screen shows a subset of the tag's
+    /// allocations.
     pub base_filter: String,
-    /// What is asked for: of which pool.
+    /// Requested pool.
     pub pool: PoolChoice,
     /// The selected column of the allocations.
     pub column: usize,
-    /// Where one is in the allocations.
+    /// The cursor in the allocations.
     pub cursor: Cursor,
-    /// Which allocation that is.
+    /// The selected allocation.
     pub selected: Option<Block>,
-    /// The accounts against the walk.
+    /// The kernel's counters compared with the walk.
     pub covered: Covered,
-    /// All its allocations at a glance.
+    /// Charts of all its allocations.
     pub shape: TagCharts,
-    /// The modules; `None` while they are searched.
+    /// The references; `None` until the search is done.
     pub references: Option<References>,
-    /// Where one is in the modules.
+    /// The cursor in the references.
     pub reference: Cursor,
-    /// After the dump was read again: the list is still that from before, with this many blocks of
-    /// the tag found. It stays until the new walk has as many, or ends.
+    /// Set after the dump was read again: the list is still the old one, and the old walk
+    /// had found this many blocks of the tag. The list stays until the new walk has found
+    /// as many, or ends.
     pub stale: Option<u64>,
-    /// Numbers of the requests whose answers are awaited.
+    /// Numbers of the pending requests.
     pub awaited: Awaited,
 }
 
-/// Requests under way; 0 for none.
+/// Pending requests; 0 for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Awaited {
     pub blocks: u64,
     pub references: u64,
     pub found: u64,
-    /// What the index had when the allocations were asked for: blocks of the tag, and
-    /// whether the walk ran.
+    /// The state of the index when the allocations were requested: blocks of the tag, and
+    /// whether the walk was running.
     pub as_of: (u64, bool),
 }
 
-/// Below this many columns only the pane with the keys is shown.
+/// On a narrower screen, only the focused pane is shown.
 const TWO_PANES: u16 = 76;
 
 impl TagView {
-    /// Before anything is known.
+    /// A screen without data yet.
     pub fn new(tag: Tag) -> TagView {
         TagView {
             tag,
@@ -110,7 +112,7 @@ impl TagView {
         }
     }
 
-    /// The part of the tag that this is, in words.
+    /// The subset of the tag that is shown, in words.
     pub fn part_words(&self) -> Option<String> {
         let size = self.base_filter.strip_prefix("size = ");
         match size.and_then(|n| n.parse().ok()) {
@@ -119,7 +121,7 @@ impl TagView {
         }
     }
 
-    /// The field of a query that keys about a column apply to.
+    /// The query field for keys about a column.
     pub fn selected_field(&self) -> usize {
         ALLOCATION_FIELDS
             .get(self.column)
@@ -128,7 +130,7 @@ impl TagView {
             .unwrap_or(0)
     }
 
-    /// Selects the next column, or the one before.
+    /// Selects the next or the previous column.
     pub fn step_column(&mut self, step: i64) {
         let mut at = self.column;
         while let Some(next) = at
@@ -143,12 +145,12 @@ impl TagView {
         }
     }
 
-    /// Allocations in the list.
+    /// Number of allocations in the list.
     pub fn len(&self) -> u64 {
         self.view.as_ref().map_or(0, BlockView::len)
     }
 
-    /// True without allocations.
+    /// True if there are no allocations.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -158,18 +160,19 @@ impl TagView {
         self.view.as_ref()?.get(self.cursor.row)
     }
 
-    /// Another order or pool answers another question: the answer is at the top.
+    /// Goes to the top, after the order or the pool changed.
     pub fn to_top(&mut self) {
         self.cursor = Cursor::default();
         self.selected = None;
     }
 
-    /// Remembers what is selected, after the user moved.
+    /// Remembers the selected allocation, after the user moved.
     pub fn remember(&mut self) {
         self.selected = self.current();
     }
 
-    /// Takes a new list: the allocation that was gone to stays selected, on its line.
+    /// Applies a new list: an allocation that the user selected stays selected, on the same
+    /// screen line.
     pub fn take_view(&mut self, view: BlockView, covered: Covered) {
         if self.cursor.moved {
             if let Some(block) = &self.selected {
@@ -182,7 +185,7 @@ impl TagView {
         self.covered = covered;
     }
 
-    /// Takes the modules: the reference that was selected stays selected.
+    /// Applies the references: the selected reference stays selected.
     pub fn take_references(&mut self, references: References) {
         let at = |m: &References, row: u64| Some(m.rows.get(usize::try_from(row).ok()?)?.va);
         let before = self.references.as_ref();
@@ -193,7 +196,7 @@ impl TagView {
         self.references = Some(references);
     }
 
-    /// What the tag is and what its accounts say; true for what is to be doubted.
+    /// The tag's description and counters; true for doubtful data.
     fn head(&self, model: &Model, width: u16) -> Vec<(String, bool)> {
         let mut out = Vec::new();
         if let Some(row) = model.tag(self.tag) {
@@ -218,7 +221,7 @@ impl TagView {
         wrapped(&out, width)
     }
 
-    /// How much of the tag the walk found. Nothing of it holds while the walk runs.
+    /// The coverage of the tag. Empty while the walk is running: it would be preliminary.
     fn coverage(&self, width: u16, indexing: bool) -> Vec<(String, bool)> {
         match indexing {
             true => Vec::new(),
@@ -226,8 +229,7 @@ impl TagView {
         }
     }
 
-    /// The areas: accounts, allocations, references, coverage. A pane that is not shown is
-    /// empty.
+    /// The areas: counters, allocations, references, coverage. A hidden pane is empty.
     pub fn areas(&self, area: Rect, model: &Model, indexing: bool) -> (Rect, Rect, Rect, Rect) {
         let narrow = area.width < TWO_PANES || self.zoom;
         let lines = self.head(model, area.width).len() as u16;
@@ -251,7 +253,7 @@ impl TagView {
         (top, left, right, bottom)
     }
 
-    /// Lines that the shape takes: none where rows are worth more.
+    /// Height of the charts: 0 if the list needs the rows.
     fn strips(&self, area: Rect) -> u16 {
         match (area.height, self.shape.sizes.is_empty()) {
             (0..18, _) | (_, true) => 0,
@@ -259,14 +261,14 @@ impl TagView {
         }
     }
 
-    /// Rows that each list has on screen.
+    /// Number of rows on screen, for each list.
     pub fn heights(&self, area: Rect, model: &Model, indexing: bool) -> (u64, u64) {
         let (_, left, right, _) = self.areas(area, model, indexing);
         let rows = |pane: Rect| u64::from(pane.height.saturating_sub(1 + Table::HEADING));
         (rows(left), rows(right))
     }
 
-    /// What to type into the debugger for the pane with the keys.
+    /// The WinDbg command for the focused pane.
     pub fn command(&self, model: &Model) -> String {
         let typed = self.tag.typed();
         if self.pane == Pane::References {
@@ -287,8 +289,7 @@ impl TagView {
         }
     }
 
-    /// Draws the screen, from what is known of the dump, what is marked, and whether the
-    /// walk still runs.
+    /// Draws the screen from the dump's data, the marks, and the state of the walk.
     pub fn draw(
         &self,
         buffer: &mut Buffer,
@@ -412,7 +413,7 @@ impl TagView {
         notes.extend(detail.into_iter().take(4).map(|n| (n, Style::new())));
         let doubts = self.reference_notes(references, list.width);
         notes.extend(doubts.into_iter().map(|n| (n, theme.doubt())));
-        // Without rows the reason is shown in their place.
+        // Without rows, the reason is shown in their place.
         let (list, foot) = match references.rows.is_empty() {
             true => split_top(list, 0),
             false => split_top(list, list.height.saturating_sub(notes.len() as u16)),
@@ -427,7 +428,7 @@ impl TagView {
             column.map(|cell| width(cell)).max().unwrap_or(0) as u16
         };
         let wanted: Vec<u16> = (0..columns.len()).map(longest).collect();
-        // The bar takes a column.
+        // The scroll bar takes one column.
         widen(&mut columns, &wanted, list.width.saturating_sub(1));
         let table = Table {
             columns: &columns,
@@ -474,7 +475,7 @@ impl TagView {
     }
 }
 
-/// Sentences broken to a width. All lines of one that is to be doubted are.
+/// Sentences wrapped to a width. All lines of a doubtful sentence are marked.
 fn wrapped(sentences: &[String], width: u16) -> Vec<(String, bool)> {
     const DOUBTFUL: [&str; 3] = ["never freed", "can't be read", "more found"];
     let lines = sentences.iter().flat_map(|sentence| {
@@ -485,7 +486,7 @@ fn wrapped(sentences: &[String], width: u16) -> Vec<(String, bool)> {
     lines.collect()
 }
 
-/// As many lines as fit; where there are more, the last one ends in dots.
+/// Draws as many lines as fit; if there are more, the last one ends in dots.
 fn draw_sentences(buffer: &mut Buffer, area: Rect, theme: &Theme, lines: &[(String, bool)]) {
     let room = usize::from(area.height);
     for (y, (line, doubtful)) in lines.iter().take(room).enumerate() {
@@ -506,7 +507,8 @@ fn draw_sentences(buffer: &mut Buffer, area: Rect, theme: &Theme, lines: &[(Stri
     }
 }
 
-/// The tag's history since boot, and its share: which distinguishes a leak from a large user.
+/// The tag's counters since boot and its share of the pool. They distinguish a leak from a
+/// large user.
 fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
     let sides = [
         (
@@ -540,7 +542,7 @@ fn accounts(row: &TagRow, model: &Model) -> Vec<String> {
     .collect()
 }
 
-/// Cells of the left pane: what its columns need, a little more on wide screens.
+/// Width of the left pane: what its columns need, and a little more on wide screens.
 fn allocations_width(width: u16) -> u16 {
     if width < 110 {
         width / 2 + 2
@@ -558,7 +560,7 @@ const ALLOCATIONS: [Column; 6] = [
     Column::text("State", 9, 3),
 ];
 
-/// The columns of the allocations as fields of a query.
+/// The query field of each column of the allocations.
 const ALLOCATION_FIELDS: [Option<usize>; 6] = [Some(0), Some(1), None, Some(2), Some(3), Some(4)];
 
 const REFERENCES: [Column; 7] = [
@@ -602,7 +604,7 @@ fn allocation_cells(block: &Block) -> Vec<Cow<'static, str>> {
     ]
 }
 
-/// The pool in its colour, and what is freed in that of freed blocks.
+/// Colours for the pool, and for freed blocks.
 fn allocation_tints(block: &Block, theme: &Theme) -> Vec<(usize, Style)> {
     let pool = match block.kind {
         PoolKind::NonPaged | PoolKind::NonPagedNx => Kind::Nonpaged,
@@ -622,7 +624,7 @@ fn section_kind(row: &ReferenceRow) -> Kind {
     }
 }
 
-/// The pool in eight characters.
+/// The name of the pool in eight characters.
 pub fn pool_word(kind: PoolKind) -> &'static str {
     match kind {
         PoolKind::NonPagedNx => "nonp NX",

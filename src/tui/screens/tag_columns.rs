@@ -1,5 +1,4 @@
-//! The columns of the tag list: which there are, which are shown at a width, and what the
-//! user decided about each.
+//! The columns of the tag list, which of them fit a width, and the user's choices.
 
 use crate::tui::data::order::{PoolChoice, SortBy};
 use crate::tui::data::settings::{ColumnChoice, ColumnChoices};
@@ -34,10 +33,10 @@ use TagColumn::{
     PagedDiff, PerAlloc, Rate, Series, Share, Tag, Trend,
 };
 
-/// Cells of the bar.
+/// Width of the bar, in cells.
 pub const BAR: u16 = 10;
 
-/// All of them, in the order of the list.
+/// All columns, in the order of the list.
 pub const ALL: [TagColumn; 18] = [
     Tag,
     NonpagedDiff,
@@ -60,7 +59,7 @@ pub const ALL: [TagColumn; 18] = [
 ];
 
 impl TagColumn {
-    /// The name in settings, in the column chooser and, where it is a field, in queries.
+    /// The name in settings, in the column chooser and, if the column is a field, in queries.
     pub fn name(self) -> &'static str {
         match self {
             Tag => "tag",
@@ -84,13 +83,13 @@ impl TagColumn {
         }
     }
 
-    /// The column of a name.
+    /// The column with a name.
     pub fn named(name: &str) -> Option<TagColumn> {
         ALL.into_iter()
             .find(|c| c.name().eq_ignore_ascii_case(name))
     }
 
-    /// What it holds, for the column chooser.
+    /// A description, for the column chooser.
     pub fn about(self) -> &'static str {
         match self {
             Tag => "the tag; always shown",
@@ -119,7 +118,7 @@ impl TagColumn {
         matches!(self, Change | Rate | Series | Trend)
     }
 
-    /// True when the list of a pool has it.
+    /// True if the list of a pool has this column.
     pub fn belongs(self, pool: PoolChoice) -> bool {
         match self {
             NonpagedDiff | NonpagedBytes | PagedDiff | PagedBytes => pool == PoolChoice::Both,
@@ -128,7 +127,7 @@ impl TagColumn {
         }
     }
 
-    /// The field of a query, as a place in [`crate::tui::data::columns::TAG`].
+    /// The query field, as an index into [`crate::tui::data::columns::TAG`].
     pub fn field(self) -> Option<usize> {
         Some(match self {
             Tag => 0,
@@ -151,8 +150,8 @@ impl TagColumn {
         })
     }
 
-    /// The order that `S` on this column gives: of which pool (none: the pool shown), by
-    /// what, and by its change.
+    /// The order that `S` on this column sets: the pool (`None`: the pool on screen), the
+    /// sort key, and whether to sort by its change.
     pub fn sort(self) -> Option<(Option<PoolChoice>, SortBy, bool)> {
         Some(match self {
             Tag => (None, SortBy::Tag, false),
@@ -170,7 +169,7 @@ impl TagColumn {
         })
     }
 
-    /// The column that an order is seen in.
+    /// The column that shows an order.
     pub fn sorted(pool: PoolChoice, sort: SortBy, by_change: bool) -> TagColumn {
         match (sort, pool) {
             (SortBy::Tag, _) => Tag,
@@ -184,8 +183,8 @@ impl TagColumn {
         }
     }
 
-    /// How it is drawn in the list of a pool. Priorities are what a narrow screen goes by;
-    /// with a baseline, how a tag changed comes before its history since boot.
+    /// The drawn column, for the list of a pool. On a narrow screen, priorities decide
+    /// which columns stay; with a baseline, changes come before the counts since boot.
     fn column(self, pool: PoolChoice, sort: SortBy) -> Column {
         let both = pool == PoolChoice::Both;
         match self {
@@ -230,8 +229,8 @@ impl TagColumn {
     }
 }
 
-/// The columns of a list, in its order: those that are never shown are left out, those
-/// that always are have the highest priority, and so has the one that is sorted by.
+/// The columns of a list, in its order. Columns that are never shown are left out; columns
+/// that are always shown, and the sort column, have the highest priority.
 pub fn shown(
     pool: PoolChoice,
     (sort, sorted): (SortBy, TagColumn),
@@ -257,8 +256,8 @@ pub fn shown(
     .collect()
 }
 
-/// The columns of [`shown`] for a width: allocations and frees stand side by side or not at
-/// all, unless the user or the order wants one of them.
+/// The columns of [`shown`] for a width. Allocations and frees are shown together or not at
+/// all, unless the user or the sort order needs one of them.
 pub fn at_width(mut columns: Vec<(TagColumn, Column)>, width: u16) -> Vec<(TagColumn, Column)> {
     let drawn: Vec<Column> = columns.iter().map(|c| c.1).collect();
     let fits = fit(&drawn, width);
@@ -297,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_column_that_is_sorted_by_is_shown_at_every_width() {
+    fn the_sort_column_is_shown_at_every_width() {
         for pool in POOLS {
             for sort in SORTS {
                 for by_change in [false, true] {
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_decided_about_a_column_holds() {
+    fn column_choices_of_the_user_are_respected() {
         let mut choices = ColumnChoices::default();
         choices.set("owner", ColumnChoice::Always);
         choices.set("share", ColumnChoice::Never);

@@ -22,14 +22,14 @@ use crate::tui::terminal::theme::{Kind, Theme};
 use crate::tui::widgets::list::{Cursor, around};
 use crate::tui::widgets::table::{Column, Row, Table, fit};
 
-/// What a list is drawn from, besides its own state.
+/// The data that a list is drawn from, besides its own state.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
-    /// What is known of the dump.
+    /// The data of the dump.
     pub model: &'a Model,
-    /// What is marked.
+    /// The marks.
     pub marks: &'a [Mark],
-    /// The list has the keys.
+    /// The list has the focus.
     pub focused: bool,
     /// The walk of the pool is done.
     pub done: bool,
@@ -38,45 +38,46 @@ pub struct Shown<'a> {
 /// The state of the list.
 #[derive(Clone, Debug, Default)]
 pub struct Tags {
-    /// Rows of the model, in the order shown.
+    /// Indexes of the model's rows, in the order shown.
     order: Vec<usize>,
-    /// Where one is.
+    /// The cursor.
     pub cursor: Cursor,
-    /// Which pool.
+    /// The pool.
     pub pool: PoolChoice,
-    /// What it is sorted by.
+    /// The sort key.
     pub sort: SortBy,
-    /// Smallest first (for tags: last first).
+    /// Ascending (for tags: descending).
     pub reversed: bool,
-    /// What was typed after `&`.
+    /// The filter typed after `&`.
     pub filter: String,
     /// Only tags without a description.
     pub unknown_only: bool,
-    /// Sorted by the figure of this pool, where the list shows both.
+    /// The pool whose number is the sort key, if the list shows both.
     pub sort_pool: Option<PoolChoice>,
-    /// Sorted by how the figure changed since the baseline, as PoolMon's `(` does.
+    /// Sorted by the change since the baseline, as with PoolMon's `(`.
     pub by_change: bool,
-    /// The selected column; `None` for the one that is sorted by.
+    /// The selected column; `None` for the sort column.
     pub column: Option<TagColumn>,
-    /// What the user decided about columns.
+    /// The user's choices about columns.
     pub choices: ColumnChoices,
     selected: Option<Tag>,
-    /// The order that was asked for last, as long as nothing else was.
+    /// The last requested order; `None` after the pool changed. A second request reverses
+    /// the order.
     asked: Option<SortBy>,
 }
 
 impl Tags {
-    /// Rows shown.
+    /// Number of rows shown.
     pub fn len(&self) -> u64 {
         self.order.len() as u64
     }
 
-    /// True when no row is shown.
+    /// True if no row is shown.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// The row at a place of the list.
+    /// The row at a position of the list.
     pub fn row<'m>(&self, model: &'m Model, at: u64) -> Option<&'m TagRow> {
         model.tags.get(*self.order.get(usize::try_from(at).ok()?)?)
     }
@@ -86,12 +87,12 @@ impl Tags {
         self.row(model, self.cursor.row)
     }
 
-    /// Remembers what is selected, after the user moved.
+    /// Remembers the selected tag, after the user moved.
     pub fn remember(&mut self, model: &Model) {
         self.selected = self.current(model).map(|row| row.usage.tag);
     }
 
-    /// Sorts and filters again. A row that the user went to stays where it is on screen.
+    /// Sorts and filters again. A row that the user selected stays on its screen line.
     pub fn rearrange(&mut self, model: &Model) {
         let query = self.query();
         let text = TextFilter::parse(&self.filter).filter(|_| query.is_none());
@@ -106,7 +107,8 @@ impl Tags {
                     && !(self.unknown_only && row.about.is_some())
             })
         });
-        // The model's rows are in order of tag, and the sort is stable, so equals stay so.
+        // The model's rows are sorted by tag and the sort is stable, so equal rows stay
+        // sorted by tag.
         match (self.sort, self.reversed) {
             (SortBy::Tag, false) => {}
             (SortBy::Tag, true) => order.reverse(),
@@ -116,7 +118,7 @@ impl Tags {
                         let tag = model.tags.get(*i).map(|row| row.usage.tag);
                         tag.and_then(|tag| self.change(baseline, tag))
                     };
-                    // What is not known is last either way.
+                    // Unknown values are last in both directions.
                     match reversed {
                         false => order.sort_by_cached_key(|i| std::cmp::Reverse(by(i))),
                         true => order.sort_by_cached_key(|i| by(i).unwrap_or(i64::MAX)),
@@ -138,12 +140,12 @@ impl Tags {
         self.find_selected(model);
     }
 
-    /// The baseline, where the list is sorted by changes since it.
+    /// The baseline, if the list is sorted by changes.
     fn changes<'m>(&self, model: &'m Model) -> Option<&'m Baseline> {
         model.baseline.as_deref().filter(|_| self.by_change)
     }
 
-    /// How the figure that is sorted by changed.
+    /// The change of the sort key.
     fn change(&self, baseline: &Baseline, tag: Tag) -> Option<i64> {
         let Delta {
             allocs,
@@ -176,10 +178,10 @@ impl Tags {
         }
     }
 
-    /// Filters by what is typed.
+    /// Sets the filter.
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence; the list stays as it was.
+    /// What is wrong with the filter, as a sentence; the list is unchanged.
     pub fn set_filter(&mut self, model: &Model, text: &str) -> Result<(), String> {
         if query::compares(text) {
             Query::parse(text, &columns::TAG, columns::TAG_DEFAULT)?;
@@ -189,13 +191,13 @@ impl Tags {
         Ok(())
     }
 
-    /// The columns that the list can have now, and how each is drawn.
+    /// The available columns, and how each is drawn.
     fn columns(&self, model: &Model) -> Vec<(TagColumn, Column)> {
         let (sorted, baseline) = (self.sorted_column(model), model.baseline.is_some());
         tag_columns::shown(self.pool, (self.sort, sorted), baseline, &self.choices)
     }
 
-    /// The pool whose figures are sorted by.
+    /// The pool of the sort key.
     fn sorted_pool(&self) -> PoolChoice {
         self.sort_pool.unwrap_or(self.pool)
     }
@@ -216,17 +218,17 @@ impl Tags {
         }
     }
 
-    /// The column that keys about a column apply to.
+    /// The column that column keys apply to.
     fn selected_column(&self, model: &Model) -> TagColumn {
         self.column.unwrap_or(self.sorted_column(model))
     }
 
-    /// The field of a query that keys about a column apply to.
+    /// The query field that column keys apply to.
     pub fn selected_field(&self, model: &Model) -> usize {
         self.selected_column(model).field().unwrap_or(0)
     }
 
-    /// Selects the next column, or the one before, of those that fit into a width.
+    /// Selects the next or the previous column of those that fit a width.
     pub fn step_column(&mut self, model: &Model, step: i64, width: u16) {
         // The width without the scroll bar.
         let width = width.saturating_sub(1);
@@ -246,7 +248,7 @@ impl Tags {
         }
     }
 
-    /// Sorts by the selected column. False when there is no such order.
+    /// Sorts by the selected column. False if the list cannot be sorted by it.
     pub fn sort_here(&mut self, model: &Model) -> bool {
         let Some((pool, sort, by_change)) = self.selected_column(model).sort() else {
             return false;
@@ -264,7 +266,8 @@ impl Tags {
         true
     }
 
-    /// Sorts by changes since the baseline, or by values again. False without a baseline.
+    /// Toggles between sorting by changes since the baseline and by values. False without a
+    /// baseline.
     pub fn toggle_change(&mut self, model: &Model) -> bool {
         if model.baseline.is_none() {
             return false;
@@ -273,7 +276,7 @@ impl Tags {
         self.reversed = false;
         self.column = None;
         self.sort_pool = None;
-        // A tag and a mean have no change to sort by.
+        // A tag's name and bytes per allocation have no change to sort by.
         if self.by_change && matches!(self.sort, SortBy::Tag | SortBy::PerAlloc) {
             self.sort = SortBy::Bytes;
         }
@@ -281,7 +284,8 @@ impl Tags {
         true
     }
 
-    /// A tag that was used and is not any more still has its allocs and frees to show.
+    /// True if the tag has allocations now or had some since boot: freed tags still have
+    /// counts to show.
     fn is_used(&self, row: &TagRow) -> bool {
         let usage = self.pool.of(&row.usage);
         usage.allocs > 0 || !usage.is_empty()
@@ -304,8 +308,7 @@ impl Tags {
         self.find_selected(model);
     }
 
-    /// Sorts by something, largest first; asked for the same twice running, the other
-    /// way round.
+    /// Sorts by a key, descending; a second call in a row reverses the order.
     pub fn sort_by(&mut self, model: &Model, sort: SortBy) {
         self.reversed = self.asked == Some(sort) && !self.reversed;
         self.asked = Some(sort);
@@ -315,7 +318,7 @@ impl Tags {
         self.select_top(model);
     }
 
-    /// Goes on to the next pool.
+    /// Switches to the next pool.
     pub fn next_pool(&mut self, model: &Model) {
         self.pool = self.pool.next();
         self.asked = None;
@@ -324,20 +327,20 @@ impl Tags {
         self.select_top(model);
     }
 
-    /// Another order answers another question: the answer is at the top.
+    /// Goes to the top, after the order changed.
     fn select_top(&mut self, model: &Model) {
         self.cursor = Cursor::default();
         self.selected = None;
         self.rearrange(model);
     }
 
-    /// The next row that matches, going round at the ends.
+    /// The next row that matches, wrapping around.
     pub fn find(&self, model: &Model, typed: &str, from: u64, forward: bool) -> Option<u64> {
         let filter = TextFilter::parse(typed)?;
         let find = |fits: &dyn Fn(&TagRow) -> bool| {
             around(self.len(), from, forward).find(|&at| self.row(model, at).is_some_and(fits))
         };
-        // Who types a tag wants that tag, not one whose description has the letters.
+        // A typed tag name is more likely meant as the tag than as part of a description.
         find(&|row| filter.tag_itself(row)).or_else(|| find(&|row| filter.tag(row)))
     }
 
@@ -366,7 +369,7 @@ impl Tags {
         out
     }
 
-    /// What the rows shown hold together.
+    /// Total bytes of the rows shown.
     pub fn held(&self, model: &Model) -> u64 {
         let rows = (0..self.len()).filter_map(|at| self.row(model, at));
         rows.fold(0u64, |sum, row| {
@@ -374,7 +377,7 @@ impl Tags {
         })
     }
 
-    /// What to type into the debugger for this list.
+    /// The corresponding WinDbg command.
     pub fn command(&self) -> String {
         let flags = match (self.sort, self.sorted_pool()) {
             (SortBy::Tag, _) => "",
@@ -418,7 +421,7 @@ impl Tags {
             focused,
             selected_column: self.column.and_then(place),
         };
-        // Only what is on screen is written out.
+        // Only visible rows are formatted.
         let shown = fit(&drawn, width);
         let tints = tints(&columns, self.pool, theme);
         table.draw(buffer, area, theme, |at| {
@@ -429,7 +432,7 @@ impl Tags {
                     *cell = self.cell(*which, row, total, (model, theme));
                 }
             }
-            // A zero is not as loud as data.
+            // Zeros are drawn quietly, so that data stands out.
             let zero = |i: &usize| cells.get(*i).is_some_and(|cell| cell == "0");
             let tints = tints.iter().map(|(i, tint)| match zero(i) {
                 true => (*i, theme.quiet()),
@@ -500,7 +503,7 @@ impl Tags {
     }
 }
 
-/// The pools' bytes in the pools' colours.
+/// Colours for the bytes of each pool.
 fn tints(columns: &[(TagColumn, Column)], pool: PoolChoice, theme: &Theme) -> Vec<(usize, Style)> {
     let kind = |which: TagColumn| match (which, pool) {
         (TagColumn::NonpagedBytes, _) | (TagColumn::Bytes, PoolChoice::Nonpaged) => {
@@ -521,7 +524,7 @@ fn about(row: &TagRow) -> Cow<'_, str> {
     }
 }
 
-/// `?` for an unknown tag, `~` when the walk found something else than is counted.
+/// `?` for an unknown tag, `~` if the walk found a different amount than the kernel counts.
 fn mark(row: &TagRow, walked: bool) -> char {
     match (walked && !row.agrees(), row.about.is_none()) {
         (true, _) => '~',
@@ -542,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn the_leak_comes_first_and_the_letters_reorder() {
+    fn the_leak_comes_first_and_letters_change_the_order() {
         let model = fixture::model();
         let mut tags = Tags::default();
         tags.rearrange(&model);
@@ -599,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_is_the_debuggers() {
+    fn the_command_is_valid_in_windbg() {
         let model = fixture::model();
         let mut tags = Tags::default();
         assert_eq!(tags.command(), "!poolused 2");

@@ -1,5 +1,5 @@
-//! Copies for whoever sits at the far end of the connection: through the terminal where it
-//! takes them (OSC 52), into a file where it does not.
+//! Copies to the clipboard of the user's own machine, even over a remote connection:
+//! through the terminal if it supports OSC 52, otherwise into a file.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -13,19 +13,19 @@ use crate::tui::storage::state_directory;
 use crate::tui::storage::write_whole;
 use crate::tui::terminal::diff::is_plain;
 
-/// How a copy gets to the user.
+/// How a copy reaches the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// The terminal receives it; tmux passes it on when it has `set-clipboard`.
+    /// Through the terminal; tmux passes it on if `set-clipboard` is on.
     Terminal,
-    /// The same through GNU screen, which passes on what comes as device control strings.
+    /// Through GNU screen, which passes on device control strings.
     Screen,
-    /// The terminal has no clipboard, or whatever is between does not pass it on.
+    /// Into a file: the terminal has no clipboard, or a multiplexer does not pass the copy on.
     File,
 }
 
 impl Way {
-    /// By the environment.
+    /// Detects the way from the environment.
     pub fn of(variable: impl Fn(&str) -> Option<String>) -> Way {
         let get = |name| variable(name).filter(|value| !value.is_empty());
         let term = get("TERM").unwrap_or_default();
@@ -34,8 +34,8 @@ impl Way {
         } else if get("STY").is_some() {
             Way::Screen
         } else if term == "linux" || is_plain(&term) || term.starts_with("screen") {
-            // A screen or tmux at the other end of a connection: which of the two, nobody
-            // says, and neither takes what the other does.
+            // GNU screen or tmux runs at the other end of the connection. TERM does not
+            // tell which one, and neither accepts the sequences of the other.
             Way::File
         } else {
             Way::Terminal
@@ -43,21 +43,21 @@ impl Way {
     }
 }
 
-/// Terminals refuse longer copies, some silently.
+/// Terminals reject longer copies, some of them silently.
 const LONGEST: usize = 70_000;
-/// Bytes in a string that GNU screen passes on; its buffer has 256.
+/// Maximum bytes in a string for GNU screen; its buffer has 256.
 const CHUNK: usize = 200;
 
-/// Where copies go.
+/// The clipboard.
 #[derive(Clone, Debug)]
 pub struct Clipboard {
     way: Way,
-    /// The directory of the file, if there is a place for one.
+    /// The directory of the file, if there is one.
     directory: Option<PathBuf>,
 }
 
 impl Clipboard {
-    /// As the environment has it.
+    /// The clipboard that the environment provides.
     pub fn of_user() -> Clipboard {
         Clipboard {
             way: Way::of(|name| std::env::var(name).ok()),
@@ -65,10 +65,10 @@ impl Clipboard {
         }
     }
 
-    /// Copies; returns what the user has to know when it is not in the clipboard.
+    /// Copies text; returns a message if it did not go to the clipboard.
     ///
     /// # Errors
-    /// When the terminal is gone. A file that can't be written is reported, not an error.
+    /// If the terminal is gone. A file that cannot be written is reported in the message.
     pub fn copy(&self, out: &mut impl Write, text: &str) -> io::Result<Option<String>> {
         let why = match self.way {
             _ if text.len() > LONGEST => format!(
@@ -106,7 +106,7 @@ impl Clipboard {
     }
 }
 
-/// What is in a dump is nobody else's business.
+/// Contents of a dump are confidential: only the user can read the directory.
 fn create_private(directory: &std::path::Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -115,16 +115,16 @@ fn create_private(directory: &std::path::Path) -> io::Result<()> {
     builder.create(directory)
 }
 
-/// What to send.
+/// The sequence to send.
 fn sequence(way: Way, text: &str) -> String {
     let mut plain = String::new();
-    // Writing to a string can't fail.
+    // Writing to a string cannot fail.
     let _ = CopyToClipboard::to_clipboard_from(text).write_ansi(&mut plain);
     if way != Way::Screen {
         return plain;
     }
-    // The end of a device control string must not occur inside one, so the inner one ends with
-    // BEL.
+    // The terminator of a device control string must not occur inside one, so the inner
+    // sequence ends with BEL.
     let body = plain.strip_suffix("\x1b\\").unwrap_or(&plain);
     let body = format!("{}\x07", body.trim_end_matches('\x07'));
     let bytes = body.as_bytes().chunks(CHUNK);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_says_which_way() {
+    fn the_environment_decides_how_to_copy() {
         assert_eq!(way(&[("TERM", "xterm-256color")]), Way::Terminal);
         assert_eq!(way(&[]), Way::Terminal);
         assert_eq!(
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_is_told_at_once_and_screen_in_pieces() {
+    fn terminals_get_one_sequence_and_gnu_screen_gets_pieces() {
         let folder = tempfile::tempdir().unwrap();
         let mut out = Vec::new();
         let told = clipboard(Way::Terminal, folder.path()).copy(&mut out, "Leak");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_terminal_takes_is_written_for_its_user_alone() {
+    fn a_copy_without_clipboard_goes_to_a_private_file() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("state").join("poolscope");
         let path = directory.join("copied.txt");

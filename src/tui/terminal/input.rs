@@ -1,4 +1,4 @@
-//! What the terminal sends: keys, the mouse, its size.
+//! Terminal input: keys, the mouse, size changes.
 
 use std::io;
 use std::thread;
@@ -8,7 +8,7 @@ use crossterm::event::{
     self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind,
 };
 
-/// Something that the terminal sent.
+/// An input event.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A key was pressed.
@@ -17,15 +17,15 @@ pub enum Input {
     Mouse(MouseEvent),
     /// Text was pasted.
     Paste(String),
-    /// The screen has this many columns and rows now.
+    /// The terminal has a new size: columns and rows.
     Resize(u16, u16),
 }
 
-/// Starts the thread that waits for input; it ends with the process, or when `take` returns
-/// false. `take` is also given the error that ends the input.
+/// Starts the input thread; it ends with the process, or when `take` returns false. `take`
+/// also receives the error that ends the input.
 ///
 /// # Errors
-/// When the system refuses to start it.
+/// If the system refuses to start a thread.
 pub fn listen(take: impl Fn(io::Result<Input>) -> bool + Send + 'static) -> io::Result<()> {
     thread::Builder::new()
         .name("ui-input".into())
@@ -50,7 +50,7 @@ pub fn listen(take: impl Fn(io::Result<Input>) -> bool + Send + 'static) -> io::
     Ok(())
 }
 
-/// The next event; `None` when a sequence that has begun gets no more in time.
+/// The next event; `None` if an incomplete escape sequence times out.
 fn next(split: &SplitSequence) -> io::Result<Option<Event>> {
     if split.is_open() && !event::poll(GRACE)? {
         return Ok(None);
@@ -68,13 +68,13 @@ fn input(event: Event) -> Option<Input> {
     })
 }
 
-/// How long the rest of an escape sequence may take: serial lines and slow connections
-/// deliver its first byte alone, which then looks like the Esc key.
+/// How long the rest of an escape sequence may take: serial lines and slow connections can
+/// deliver its first byte alone, which looks like the Esc key.
 const GRACE: Duration = Duration::from_millis(40);
-/// Bytes of a sequence at most; what is longer is not a key.
+/// Maximum length of a sequence in bytes; a longer one is not a key.
 const LONGEST: usize = 12;
 
-/// An Esc that may be the start of a sequence, and what came behind it.
+/// An Esc that may start a sequence, and the events after it.
 #[derive(Debug, Default)]
 struct SplitSequence {
     events: Vec<Event>,
@@ -85,7 +85,7 @@ impl SplitSequence {
         !self.events.is_empty()
     }
 
-    /// Takes an event; returns those that are certain now.
+    /// Takes an event; returns the events that are certain now.
     fn take(&mut self, event: Event) -> Vec<Event> {
         let letter = plain_letter(&event);
         match (self.events.len(), letter) {
@@ -112,7 +112,7 @@ impl SplitSequence {
                     None => self.give_up(),
                 }
             }
-            // Another Esc may begin a sequence of its own.
+            // Another Esc may start a new sequence.
             _ if is_escape(&event) => {
                 let before = self.give_up();
                 self.events.push(event);
@@ -125,7 +125,7 @@ impl SplitSequence {
         }
     }
 
-    /// No sequence: the keys are what they look like.
+    /// It was not a sequence: returns the events as separate keys.
     fn give_up(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
@@ -151,7 +151,7 @@ fn plain_letter(event: &Event) -> Option<char> {
     }
 }
 
-/// The key of a sequence without its Esc: `[B`, `OB`, `[5~`, `[1;5C`.
+/// The key for a sequence without its Esc: `[B`, `OB`, `[5~`, `[1;5C`.
 fn key_of(letters: &str) -> Option<KeyEvent> {
     let (start, rest) = letters.split_at_checked(1)?;
     let end = rest.chars().last()?;
@@ -188,7 +188,7 @@ fn key_of(letters: &str) -> Option<KeyEvent> {
     Some(KeyEvent::new(code, modifiers))
 }
 
-/// Releases and moves are ignored.
+/// True for clicks and the wheel; releases and moves are ignored.
 fn is_used(kind: MouseEventKind) -> bool {
     use MouseEventKind::{Down, ScrollDown, ScrollUp};
     matches!(kind, Down(_) | ScrollDown | ScrollUp)
@@ -202,7 +202,7 @@ mod tests {
         Event::Key(KeyEvent::new(code, KeyModifiers::NONE))
     }
 
-    /// The events of an Esc and the letters after it, each as a separate event.
+    /// The events of an Esc and the letters after it, each as a separate key.
     fn split(letters: &str) -> Vec<Event> {
         let mut sequence = SplitSequence::default();
         let mut out = sequence.take(key(KeyCode::Esc));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_key_stays_one() {
+    fn an_escape_key_is_not_a_sequence() {
         assert_eq!(split(""), [key(KeyCode::Esc)]);
         assert_eq!(split("q"), [key(KeyCode::Esc), key(KeyCode::Char('q'))]);
         let bracket = [key(KeyCode::Esc), key(KeyCode::Char('['))];

@@ -1,4 +1,4 @@
-//! The terminal: what it sends, what it is sent, and how it is given back.
+//! The terminal: input, output, and restoring it at the end.
 
 pub mod clipboard;
 pub mod diff;

@@ -1,8 +1,9 @@
-//! The terminal: taken over, and given back whatever happens.
+//! Taking over the terminal, and restoring it in every case.
 //!
-//! It is restored exactly once per take-over: on leaving, on an error, on a panic of the
-//! thread that draws. A panic of another thread is caught by its owner; its words are
-//! kept until the terminal is given back, or they would land in the middle of a screen.
+//! It is restored exactly once per take-over: on exit, on an error, and on a panic of the
+//! drawing thread. A panic of another thread is caught by its owner; its message is held
+//! back until the terminal is restored, because it would otherwise appear in the middle of
+//! a screen.
 
 use std::io::{self, BufWriter, Stdout, Write};
 use std::panic::{self, PanicHookInfo};
@@ -26,22 +27,22 @@ use ratatui::layout::Rect;
 use crate::tui::terminal::clipboard::Clipboard;
 use crate::tui::terminal::diff::{Capabilities, DiffBackend};
 
-/// The terminal is ours now.
+/// The program has taken over the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
-/// It has no second screen to leave, so its one is wiped.
+/// The terminal has no alternate screen, so its only screen is cleared on exit.
 static ONE_SCREEN: AtomicBool = AtomicBool::new(false);
-/// It reports the mouse.
+/// Mouse reports are on.
 static MOUSE: AtomicBool = AtomicBool::new(false);
-/// It marks what is pasted.
+/// Bracketed paste is on.
 static PASTE: AtomicBool = AtomicBool::new(false);
-/// It tells Esc from the start of a sequence, by kitty's keyboard protocol.
+/// Kitty's keyboard protocol is on; it distinguishes Esc from the start of a sequence.
 static KITTY: AtomicBool = AtomicBool::new(false);
-/// Messages of threads that panicked meanwhile.
+/// Messages of other threads' panics since the take-over.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 type Hook = Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 
-/// The terminal while it is ours. Dropping it gives it back.
+/// The terminal during a take-over. Dropping it restores the terminal.
 pub struct Screen {
     backend: DiffBackend<BufWriter<Stdout>>,
     frame: Buffer,
@@ -50,11 +51,11 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal over. `one_screen`: it is known to have no alternate screen;
-    /// `mouse`: it shall report the mouse; `skills`: what else is known of it.
+    /// Takes over the terminal. `one_screen`: it has no alternate screen; `mouse`: turn on
+    /// mouse reports; `skills`: its capabilities.
     ///
     /// # Errors
-    /// When it is no terminal, or refuses.
+    /// If stdout is not a terminal, or the terminal refuses.
     pub fn take(one_screen: bool, mouse: bool, skills: Capabilities) -> io::Result<Screen> {
         ONE_SCREEN.store(one_screen, Ordering::Relaxed);
         PASTE.store(skills.colours, Ordering::Relaxed);
@@ -100,10 +101,10 @@ impl Screen {
         Ok(())
     }
 
-    /// Has it report the mouse, or stop it.
+    /// Turns mouse reports on or off.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// If the terminal is gone.
     pub fn report_mouse(&mut self, on: bool) -> io::Result<()> {
         MOUSE.store(on, Ordering::Relaxed);
         let mut out = io::stdout();
@@ -111,12 +112,12 @@ impl Screen {
         out.flush()
     }
 
-    /// Gives it back for a while.
+    /// Restores the terminal temporarily.
     pub fn give_back(&mut self) {
         restore();
     }
 
-    /// Forgets what is on screen, so that the next frame draws all of it.
+    /// Forgets the contents of the screen, so that the next frame is drawn completely.
     pub fn redraw_all(&mut self) {
         self.backend.forget();
     }
@@ -124,15 +125,15 @@ impl Screen {
     /// Columns and rows.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// If the terminal is gone.
     pub fn size(&self) -> io::Result<(u16, u16)> {
         crossterm::terminal::size()
     }
 
-    /// Draws what changed.
+    /// Draws the changes of a frame.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// If the terminal is gone.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Buffer)) -> io::Result<()> {
         let (columns, rows) = self.size()?;
         self.frame.resize(Rect::new(0, 0, columns, rows));
@@ -141,11 +142,11 @@ impl Screen {
         self.backend.show(&self.frame)
     }
 
-    /// Puts text into the clipboard of the user's terminal, over any connection. Returns
-    /// what to tell the user when it went elsewhere.
+    /// Copies text to the clipboard of the user's terminal. Returns a message if it went
+    /// elsewhere.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// If the terminal is gone.
     pub fn copy(&mut self, text: &str) -> io::Result<Option<String>> {
         self.clipboard.copy(&mut io::stdout(), text)
     }
@@ -161,14 +162,14 @@ impl Drop for Screen {
         panic::set_hook(Box::new(move |info| hook(info)));
         let mut panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
         for panic in panics.drain(..) {
-            // Whatever stderr is, it is not worth a panic.
+            // A failing stderr must not cause a panic here.
             let _ = writeln!(io::stderr(), "poolscope: a background task failed: {panic}");
         }
     }
 }
 
-/// Has the terminal report clicks and the wheel, or stop it. Not every move of the mouse,
-/// as the library's own command does: that is a flood on a slow line.
+/// Turns reports of clicks and of the wheel on or off. The library's own command would also
+/// report every move, which floods a slow line.
 #[cfg(not(windows))]
 fn report_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
     out.write_all(match on {
@@ -177,7 +178,7 @@ fn report_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
     })
 }
 
-/// Has the console report the mouse, or stop it.
+/// Turns the console's mouse reports on or off.
 #[cfg(windows)]
 fn report_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
     use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
@@ -187,7 +188,8 @@ fn report_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
     }
 }
 
-/// Gives the terminal back if it is ours; errors don't matter any more.
+/// Restores the terminal if it was taken over; errors are ignored, because nothing can be
+/// done about them.
 fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
@@ -211,8 +213,8 @@ fn restore() {
     let _ = disable_raw_mode();
 }
 
-/// Gives the terminal back while the thread that draws is stuck in it: its modes, which
-/// takes no writing, and then what it shows, as far as that goes in a moment.
+/// Restores the terminal while the drawing thread is blocked on it: first its modes, which
+/// needs no output, then its screen, if that succeeds quickly.
 #[cfg(any(unix, windows))]
 pub fn abandon() {
     if !TAKEN.load(Ordering::SeqCst) {

@@ -1,62 +1,61 @@
-//! How things look: colours where the terminal wants them, and marks that say the same
-//! without.
+//! Colours, and marks that carry the same meaning without colours.
 //!
-//! No theme knows whether the ground is dark or light, so every colour can be read on
-//! both: its contrast to black and to white is about the same.
+//! A theme does not know whether the background is dark or light, so every colour is
+//! readable on both: its contrast to black and to white is about the same.
 
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::tui::terminal::diff::is_plain;
 
-/// Which colours a terminal has.
+/// The colours of a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Palette {
-    /// None, or none that are wanted.
+    /// None, or the user wants none.
     #[default]
     Plain,
-    /// The sixteen that the user's own settings define.
+    /// The sixteen colours that the user's settings define.
     Sixteen,
-    /// xterm's 256.
+    /// The 256 colours of xterm.
     Indexed,
-    /// All.
+    /// 24-bit colours.
     True,
 }
 
-/// What is asked for on the command line.
+/// The choice on the command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// What the environment says.
+    /// Detect from the environment.
     #[default]
     Auto,
-    /// These, whatever it says.
+    /// Use this palette in any case.
     Fixed(Palette),
 }
 
-/// The meanings of colours. Each is also shown by a mark or a word.
+/// The meanings of colours. A mark or a word shows each meaning too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Nonpaged pool.
     Nonpaged,
     /// Paged pool.
     Paged,
-    /// A tag found in code.
+    /// A tag referenced in code.
     Code,
     /// A tag found in data.
     Data,
-    /// Freed, and kept on a list.
+    /// Freed, and on a lookaside list.
     Freed,
-    /// What should not draw the eye.
+    /// Unimportant text.
     Quiet,
-    /// What is doubtful or missing.
+    /// Doubtful or missing data.
     Doubt,
-    /// What is wrong.
+    /// An error or a warning.
     Alarm,
-    /// Headings of columns.
+    /// Column headings.
     Heading,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Kind; 9] = [
         Kind::Nonpaged,
         Kind::Paged,
@@ -85,7 +84,7 @@ impl Palette {
     }
 }
 
-/// Yellow, green and cyan can't be read on white, blue can't on black.
+/// Yellow, green and cyan are unreadable on white, blue is unreadable on black.
 fn sixteen(kind: Kind) -> Color {
     match kind {
         Kind::Nonpaged | Kind::Code | Kind::Heading => Color::LightBlue,
@@ -121,18 +120,18 @@ fn full(kind: Kind) -> (u8, u8, u8) {
     }
 }
 
-/// Colours and glyphs.
+/// Colours and characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
     /// The colours.
     pub palette: Palette,
-    /// Only ASCII is sure to be drawn.
+    /// Draw only ASCII.
     pub ascii: bool,
 }
 
 impl Theme {
-    /// What the options ask for and otherwise the environment: NO_COLOR, COLORTERM, the
-    /// terminal's name, the locale.
+    /// Follows the options, otherwise the environment: NO_COLOR, COLORTERM, the terminal's
+    /// name, the locale.
     pub fn detect(ascii: bool, choice: Choice, variable: impl Fn(&str) -> Option<String>) -> Theme {
         let get = |name| variable(name).filter(|value| !value.is_empty());
         let term = get("TERM").unwrap_or_default();
@@ -147,17 +146,17 @@ impl Theme {
         }
     }
 
-    /// True when there are colours.
+    /// True if there are colours.
     pub fn is_coloured(&self) -> bool {
         self.palette != Palette::Plain
     }
 
-    /// The glyph for the terminals that have it, or its stand-in.
+    /// The character, or its ASCII substitute.
     pub fn glyph(&self, fine: &'static str, plain: &'static str) -> &'static str {
         if self.ascii { plain } else { fine }
     }
 
-    /// The colour of a kind; without colours nothing.
+    /// The style of a kind; the default style without colours.
     pub fn kind(&self, kind: Kind) -> Style {
         match self.is_coloured() {
             true => Style::new().fg(self.palette.colour(kind)),
@@ -172,7 +171,7 @@ impl Theme {
         }
     }
 
-    /// The selected row of the pane that has the keys.
+    /// The selected row of the focused pane.
     pub fn selected(&self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
@@ -182,48 +181,48 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// Headings of columns.
+    /// Column headings.
     pub fn heading(&self) -> Style {
         self.with(Kind::Heading, Modifier::UNDERLINED)
     }
 
-    /// The title of the pane that has the keys.
+    /// The title of the focused pane.
     pub fn focus(&self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// Lines and labels that should not draw the eye.
+    /// Lines and labels that are unimportant.
     pub fn quiet(&self) -> Style {
         self.kind(Kind::Quiet)
     }
 
-    /// What is wrong.
+    /// An error or a warning.
     pub fn alarm(&self) -> Style {
         self.kind(Kind::Alarm).add_modifier(Modifier::BOLD)
     }
 
-    /// What is wrong, or the most important line when nothing is.
+    /// A warning, or the most important line if there is none.
     pub fn alarm_if(&self, wrong: bool) -> Style {
         if wrong { self.alarm() } else { self.place() }
     }
 
-    /// What is doubtful or missing.
+    /// Doubtful or missing data.
     pub fn doubt(&self) -> Style {
         self.kind(Kind::Doubt)
     }
 
-    /// Where one is on the path.
+    /// The current location on the path.
     pub fn place(&self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// Keys in hints and help.
+    /// Key names in hints and help.
     pub fn key(&self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// Numbers as a line of columns, one cell each, the largest full. What is not zero is
-    /// never drawn as nothing.
+    /// Numbers as a row of bars, one cell each, relative to the largest. A number above
+    /// zero never looks empty.
     pub fn spark(&self, values: &[u64]) -> String {
         const FINE: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
         const PLAIN: [&str; 9] = [" ", ".", ":", "-", "=", "+", "*", "#", "@"];
@@ -240,7 +239,7 @@ impl Theme {
             .collect()
     }
 
-    /// Numbers over time as [`Theme::spark`] draws them; a dot where one is not known.
+    /// Numbers over time, drawn as by [`Theme::spark`]; a dot for an unknown number.
     pub fn sparkline(&self, values: &[Option<u64>]) -> String {
         let known: Vec<u64> = values.iter().map(|v| v.unwrap_or(0)).collect();
         let drawn = self.spark(&known);
@@ -259,16 +258,16 @@ impl Theme {
             0.0
         };
         let full = (share * width as f64).round() as usize;
-        // Squares are seen as such on a reversed row too, where full blocks are a hole.
+        // Squares stay visible on a reversed row, where full blocks would look like a gap.
         let on = self.glyph("■", "#");
         on.repeat(full.min(width)) + &" ".repeat(width.saturating_sub(full))
     }
 }
 
-/// The colours of a terminal by what it calls itself.
+/// The palette of a terminal, by its name.
 fn palette_of(term: &str, colorterm: Option<&str>) -> Palette {
     let full = matches!(colorterm, Some("truecolor" | "24bit")) || term.ends_with("-direct");
-    // Windows has no names for its consoles; all that can be drawn on have all colours.
+    // Windows consoles have no TERM; all that can be used have 24-bit colours.
     if full || (cfg!(windows) && term.is_empty()) {
         Palette::True
     } else if term.contains("256color") {
@@ -278,7 +277,8 @@ fn palette_of(term: &str, colorterm: Option<&str>) -> Palette {
     }
 }
 
-/// The locale's character set, by the variables in the order that the C library asks.
+/// True if the locale's character set is UTF-8; checks the variables in the order of the C
+/// library.
 fn is_utf8(get: impl Fn(&'static str) -> Option<String>) -> bool {
     if cfg!(windows) {
         return true;
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_decides() {
+    fn the_environment_decides_the_theme() {
         let usual = detect(&[("TERM", "xterm-256color"), ("LANG", "en_US.UTF-8")]);
         assert_eq!((usual.palette, usual.ascii), (Palette::Indexed, false));
         assert!(!detect(&[("NO_COLOR", "1"), ("LANG", "C.UTF-8")]).is_coloured());
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_colours_as_the_terminal_says_it_has() {
+    fn the_palette_follows_the_terminal() {
         let of = |term, colorterm| detect(&[("TERM", term), ("COLORTERM", colorterm)]).palette;
         assert_eq!(of("xterm", ""), Palette::Sixteen);
         assert_eq!(of("screen.xterm-256color", ""), Palette::Indexed);
@@ -341,7 +341,7 @@ mod tests {
         );
     }
 
-    /// The colour as a screen shows it; the sixteen as xterm defines them.
+    /// The colour as RGB; the sixteen colours as xterm defines them.
     fn rgb(colour: Color) -> (u8, u8, u8) {
         const STEPS: [u8; 6] = [0, 95, 135, 175, 215, 255];
         match colour {
@@ -362,7 +362,7 @@ mod tests {
         }
     }
 
-    /// Relative luminance, as WCAG 2 defines it.
+    /// Relative luminance as defined by WCAG 2.
     fn luminance((r, g, b): (u8, u8, u8)) -> f64 {
         let linear = |c: u8| match f64::from(c) / 255.0 {
             c if c <= 0.03928 => c / 12.92,
@@ -373,7 +373,8 @@ mod tests {
 
     #[test]
     fn every_colour_can_be_read_on_black_and_on_white() {
-        // No colour has more than 4.58 to both; 3 is what WCAG asks of what is no prose.
+        // No colour can have a contrast above 4.58 to both. WCAG asks for 3 for text that
+        // is not prose.
         for (palette, least) in [
             (Palette::Sixteen, 3.5),
             (Palette::Indexed, 3.8),
@@ -391,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_never_leaves_its_width() {
+    fn a_bar_never_exceeds_its_width() {
         let theme = Theme {
             palette: Palette::Sixteen,
             ascii: true,

@@ -1,4 +1,4 @@
-//! Nothing is told by colour alone.
+//! Colour is never the only carrier of a meaning.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -20,7 +20,8 @@ fn line(frame: &Buffer, y: u16) -> String {
         .collect()
 }
 
-/// The words or marks of which one is beside, or over the column of, what has a colour.
+/// Words or marks that carry the meaning of a kind, beside the coloured text or in the
+/// heading above it.
 fn words(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Nonpaged => &["nonp", "NonP"],
@@ -39,7 +40,7 @@ fn words(kind: Kind) -> &'static [&'static str] {
             "more found",
             "not ",
         ],
-        // They say nothing that their words don't.
+        // These colours have no meaning beyond the text itself.
         Kind::Quiet | Kind::Heading => &[""],
     }
 }
@@ -70,11 +71,11 @@ fn theme(palette: Palette) -> Theme {
     }
 }
 
-/// The lines where a colour may be explained: its own and the one that it goes on from,
-/// the column's heading, and the title over that.
+/// Lines that may explain a colour: its own line, the line that it continues, the column
+/// heading, and the title above.
 fn places(frame: &Buffer, (x, y): (u16, u16)) -> Vec<u16> {
     let heading = Palette::True.colour(Kind::Heading);
-    // Beside it may be another pane.
+    // Text further away may belong to another pane.
     let near = x.saturating_sub(14)..(x + 14).min(frame.area.width);
     let is_heading = |y: &u16| near.clone().any(|x| frame[(x, *y)].fg == heading);
     let mut out = vec![y];
@@ -129,14 +130,14 @@ fn every_colour_has_its_word_or_mark() {
 }
 
 #[test]
-fn every_theme_says_the_same_in_the_same_places() {
+fn every_theme_draws_the_same_text() {
     let plain = screens(theme(Palette::Plain));
     for palette in [Palette::Sixteen, Palette::Indexed, Palette::True] {
         for ((name, plain), (_, coloured)) in plain.iter().zip(screens(theme(palette))) {
             for y in 0..plain.area.height {
                 assert_eq!(line(plain, y), line(&coloured, y), "{name}");
             }
-            // What is selected is told by more than its colour.
+            // A selected row must not differ by colour only.
             let reversed = |b: &Buffer| {
                 let has = |c: &&ratatui::buffer::Cell| c.modifier.contains(Modifier::REVERSED);
                 b.content.iter().filter(has).count()

@@ -1,4 +1,4 @@
-//! What the screens cost on a slow line, in bytes.
+//! The cost of the screens on a slow line, in bytes.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use super::*;
 use crate::tui::terminal::diff::{Capabilities, DiffBackend};
 
-/// Keeps what was written since it was asked last.
+/// Collects the output since the last call.
 #[derive(Clone, Default)]
 struct Meter(Rc<RefCell<Vec<u8>>>);
 
@@ -25,7 +25,7 @@ impl Write for Meter {
     }
 }
 
-/// The desk, seen through a line that counts.
+/// A desk whose output is counted.
 struct Metered {
     desk: Desk,
     meter: Meter,
@@ -50,8 +50,8 @@ impl Metered {
         metered
     }
 
-    /// Draws as the main loop does; returns the bytes sent. What they show has to be
-    /// what was drawn.
+    /// Draws as the main loop does and checks that an emulator shows the frame; returns the
+    /// number of bytes sent.
     fn draw(&mut self) -> usize {
         let mut frame = Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
         view::draw(&self.desk.app, &mut frame);
@@ -66,7 +66,7 @@ impl Metered {
         sent.len()
     }
 
-    /// What a key costs, answers included: the median over some.
+    /// The median cost of a key, including its answers.
     fn median(&mut self, code: KeyCode, times: usize) -> usize {
         let mut costs: Vec<usize> = (0..times)
             .map(|_| {
@@ -152,7 +152,7 @@ fn a_page_costs_less_than_five_kilobytes() {
 }
 
 #[test]
-fn what_changes_nothing_sends_nothing() {
+fn keys_without_effect_send_nothing() {
     for (name, mut screen) in screens() {
         assert_eq!(screen.draw(), 0, "{name}: drawn again");
         screen.desk.tell(Message::Resize(SIZE.0, SIZE.1));

@@ -1,4 +1,4 @@
-//! A user, a terminal and the workers, without any of them.
+//! Simulates a user, a terminal and the workers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use crate::tui::terminal::theme::Theme;
 
 use super::FINE;
 
-/// A user, a terminal and the workers, all in one.
+/// A simulated user, terminal and workers.
 pub(super) struct Desk {
     pub(super) app: App,
-    /// Questions not answered yet.
+    /// Unanswered requests.
     pub(super) asked: Vec<Request>,
     pub(super) effects: Vec<Effect>,
     pub(super) blocks: u64,
-    /// What a walk finds.
+    /// The result of the walk.
     pub(super) found: Arc<Totals>,
 }
 
@@ -68,7 +68,7 @@ impl Desk {
         self
     }
 
-    /// Types letters; the workers answer after each.
+    /// Types letters; the workers answer after each one.
     pub(super) fn keys(&mut self, text: &str) -> &mut Desk {
         for c in text.chars() {
             self.press(KeyCode::Char(c));
@@ -83,7 +83,7 @@ impl Desk {
         self
     }
 
-    /// Answers everything that is asked.
+    /// Answers all requests.
     pub(super) fn answer(&mut self) {
         for _ in 0..10 {
             for request in std::mem::take(&mut self.asked) {

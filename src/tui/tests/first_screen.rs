@@ -4,7 +4,7 @@ use super::*;
 use crate::tui::data::settings::ColumnChoice;
 use crate::tui::screens::help::Page;
 
-/// The effects that keep settings.
+/// The settings in the effects that save them.
 fn kept(desk: &Desk) -> Option<crate::tui::data::settings::Settings> {
     desk.effects.iter().rev().find_map(|e| match e {
         Effect::KeepSettings(settings) => Some((**settings).clone()),
@@ -13,7 +13,7 @@ fn kept(desk: &Desk) -> Option<crate::tui::data::settings::Settings> {
 }
 
 #[test]
-fn columns_are_chosen_and_the_choice_is_kept() {
+fn column_choices_are_saved() {
     let mut desk = Desk::new((80, 24));
     desk.walked().keys("C");
     assert!(
@@ -27,11 +27,11 @@ fn columns_are_chosen_and_the_choice_is_kept() {
     assert_eq!(settings.tag_columns.of("owner"), ColumnChoice::Always);
     desk.press(KeyCode::Esc);
     assert!(desk.screen().contains("Owner"), "{}", desk.screen());
-    // The next run begins with it.
+    // The next run starts with the saved choice.
     let mut next = Desk::new((80, 24));
     next.tell(Message::Settings(Box::new(settings)));
     assert!(next.walked().screen().contains("Owner"));
-    // By name, and back to what the width gives.
+    // By name, then back to the choice by width.
     next.keys("t:columns -share -owner").enter();
     assert!(!next.screen().contains("Of both") && !next.screen().contains("Owner"));
     next.keys("b");
@@ -50,7 +50,7 @@ fn columns_are_chosen_and_the_choice_is_kept() {
 }
 
 #[test]
-fn a_column_is_sorted_by_without_changing_the_pool() {
+fn sorting_by_a_column_keeps_the_pool() {
     let mut desk = Desk::new((120, 40));
     desk.walked().keys("tb");
     desk.keys("<S");
@@ -111,7 +111,7 @@ fn the_preview_shows_the_selected_tag_from_120_columns() {
 }
 
 #[test]
-fn the_help_has_a_page_of_keys_one_of_queries_and_one_of_all() {
+fn the_help_has_three_pages() {
     let mut desk = Desk::new((80, 24));
     desk.walked().keys("?");
     let screen = desk.screen();
@@ -187,7 +187,7 @@ fn a_baseline_adds_columns_and_poolmons_parentheses_sort_by_change() {
 }
 
 #[test]
-fn without_a_baseline_the_keys_say_what_to_do() {
+fn without_a_baseline_its_keys_say_what_to_do() {
     let mut desk = Desk::new((120, 40));
     desk.walked().keys("(");
     assert!(
@@ -213,7 +213,7 @@ fn without_a_baseline_the_keys_say_what_to_do() {
 }
 
 #[test]
-fn the_points_the_modules_and_the_chart_of_a_baseline() {
+fn a_baseline_has_points_modules_and_a_chart() {
     shown("chart", |desk| {
         desk.walked().keys(":baseline earlier.csv").enter();
         desk.keys("H");
@@ -298,7 +298,7 @@ fn the_verdict_is_on_the_first_screen_and_the_report_is_one_key_away() {
 }
 
 #[test]
-fn an_address_a_tag_and_a_module_are_reached_from_every_screen() {
+fn goto_works_from_every_screen() {
     for way in [
         "", "v", "M", "D", "R", "\r", "\r\t", "\r\r", "\rs", "\rc", "'", "H",
     ] {

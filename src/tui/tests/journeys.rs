@@ -1,9 +1,9 @@
-//! Ways through the screens that an engineer takes, key by key.
+//! An engineer's ways through the screens, key by key.
 
 use super::*;
 
 #[test]
-fn the_screens_beside_the_tags() {
+fn the_peers_of_the_tag_list_can_be_opened() {
     shown("drivers", |desk| {
         desk.walked().keys("D");
     });
@@ -21,7 +21,7 @@ fn the_screens_beside_the_tags() {
 }
 
 #[test]
-fn from_the_first_screen_to_the_copied_report_in_two_keys_and_by_the_path_in_twelve() {
+fn a_report_is_copied_in_two_keys_or_along_the_path_in_twelve() {
     let mut desk = Desk::new((80, 24));
     desk.walked().keys("Ry");
     let copied = |desk: &Desk| {
@@ -30,8 +30,8 @@ fn from_the_first_screen_to_the_copied_report_in_two_keys_and_by_the_path_in_twe
         )
     };
     assert!(copied(&desk));
-    // The whole procedure on the way: the flag is on the first screen, then the tag, who
-    // references it and where, its sizes, an allocation's bytes, the report.
+    // The whole procedure: the flag on the first screen, then the tag, its references, its
+    // sizes, an allocation's bytes, the report.
     let mut desk = Desk::new((80, 24));
     desk.walked();
     assert!(desk.screen().contains("EXCESSIVE"));
@@ -68,7 +68,7 @@ fn from_the_first_screen_to_the_copied_report_in_two_keys_and_by_the_path_in_twe
 }
 
 #[test]
-fn the_path_begins_anew_at_peers_and_the_way_back_is_the_way_one_came() {
+fn the_path_restarts_at_peers_and_back_follows_the_history() {
     let mut desk = Desk::new((120, 40));
     desk.walked().enter().keys("D");
     assert_eq!(desk.app.path(), ["Summary", "Drivers"]);
@@ -91,7 +91,7 @@ fn the_path_begins_anew_at_peers_and_the_way_back_is_the_way_one_came() {
 }
 
 #[test]
-fn p_means_the_pool_on_every_screen() {
+fn p_changes_the_pool_on_every_screen() {
     let mut desk = Desk::new((80, 24));
     desk.walked().keys("p");
     assert!(desk.status().contains("nonpaged pool"));
@@ -121,7 +121,7 @@ fn p_means_the_pool_on_every_screen() {
 }
 
 #[test]
-fn queries_filter_and_what_is_wrong_stays_to_be_mended() {
+fn queries_filter_and_invalid_ones_stay_open() {
     let mut desk = Desk::new((100, 30));
     desk.walked().keys("&np > 1MB and known = no");
     assert_eq!(desk.app.tags.len(), 2, "the list follows while it is typed");
@@ -156,7 +156,7 @@ fn queries_filter_and_what_is_wrong_stays_to_be_mended() {
 }
 
 #[test]
-fn keys_about_a_column() {
+fn column_keys_sort_filter_and_count() {
     let mut desk = Desk::new((160, 40));
     desk.walked().keys("pb>");
     assert!(
@@ -177,7 +177,7 @@ fn keys_about_a_column() {
     assert!(desk.app.tags.filter.starts_with("diff = "));
     assert!(desk.app.tags.len() < before);
     desk.press(KeyCode::Esc);
-    // How often each number of bytes is; Enter shows those that have it.
+    // A frequency table of sizes; Enter shows the allocations with one size.
     desk.keys(">F");
     assert!(desk.screen().contains("values of"), "{}", desk.screen());
     desk.enter();
@@ -192,7 +192,7 @@ fn keys_about_a_column() {
 }
 
 #[test]
-fn the_debuggers_and_poolmons_words_are_understood() {
+fn windbg_and_poolmon_commands_work_in_the_ui() {
     let type_line = |desk: &mut Desk, line: &str| {
         desk.keys(":").keys(line).enter();
         desk.answer();
@@ -234,7 +234,7 @@ fn the_debuggers_and_poolmons_words_are_understood() {
             "{line}: {}",
             desk.status()
         );
-        // What the screen shows as WinDbg's equivalent can be typed.
+        // The WinDbg equivalent on the screen can be typed as a command.
         let equivalent = desk.app.command();
         let parsed = crate::command::parse(&equivalent);
         assert!(parsed.is_ok(), "{line}: {equivalent}: {parsed:?}");
@@ -272,7 +272,7 @@ fn the_debuggers_and_poolmons_words_are_understood() {
 }
 
 #[test]
-fn a_tag_asked_for_with_poolused_is_shown_whatever_pool_it_uses() {
+fn a_tag_named_in_poolused_is_shown_in_any_pool() {
     let mut desk = Desk::new((100, 30));
     desk.walked();
     let shown = |desk: &mut Desk, line: &str| -> Vec<String> {
@@ -295,7 +295,7 @@ fn a_tag_asked_for_with_poolused_is_shown_whatever_pool_it_uses() {
 }
 
 #[test]
-fn what_was_left_comes_back_unless_a_key_was_pressed() {
+fn a_session_is_restored_unless_a_key_was_pressed() {
     let mut desk = Desk::new((100, 30));
     desk.walked().keys("pXleaks since Monday").enter();
     desk.enter().keys("b").press(KeyCode::Down);
@@ -327,7 +327,7 @@ fn what_was_left_comes_back_unless_a_key_was_pressed() {
 }
 
 #[test]
-fn marks_are_seen_on_rows_and_taken_away_in_their_list() {
+fn marks_are_shown_on_rows_and_removed_in_their_list() {
     let mut desk = Desk::new((80, 24));
     desk.walked().keys("x");
     assert!(desk.screen().contains(">*Leak"));
@@ -340,7 +340,7 @@ fn marks_are_seen_on_rows_and_taken_away_in_their_list() {
 }
 
 #[test]
-fn any_list_is_saved_under_a_name() {
+fn every_list_can_be_saved() {
     for keys in ["", "D", "M", "v", "R", "'"] {
         let mut desk = Desk::new((80, 24));
         desk.walked().keys(keys).keys("w/tmp/list.csv").enter();
@@ -356,7 +356,7 @@ fn any_list_is_saved_under_a_name() {
 }
 
 #[test]
-fn a_pane_alone_and_back() {
+fn a_pane_can_be_zoomed() {
     let mut desk = Desk::new((80, 24));
     desk.walked().keys("z");
     assert!(!desk.screen().contains("!vm summary"));
@@ -368,7 +368,7 @@ fn a_pane_alone_and_back() {
 }
 
 #[test]
-fn a_report_of_an_unfinished_walk_is_made_anew_when_it_is_done() {
+fn a_report_made_during_the_walk_is_renewed_at_its_end() {
     let mut desk = Desk::new((80, 24));
     desk.walking().keys("R");
     assert!(desk.screen().contains("the walk was not done"));
@@ -377,7 +377,7 @@ fn a_report_of_an_unfinished_walk_is_made_anew_when_it_is_done() {
 }
 
 #[test]
-fn every_screen_fits_a_small_and_a_huge_one() {
+fn every_screen_fits_small_and_huge_terminals() {
     for size in [(60, 20), (80, 24), (120, 40), (300, 80)] {
         let mut desk = Desk::new(size);
         for keys in ["", "v", "D", "M", "R", "'", "T", ":", "?"] {

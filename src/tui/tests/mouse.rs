@@ -1,4 +1,4 @@
-//! What the mouse does, by what is drawn where.
+//! The effect of the mouse, given where things are drawn.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 
@@ -14,7 +14,7 @@ fn mouse(desk: &mut Desk, kind: MouseEventKind, column: u16, row: u16) {
     desk.answer();
 }
 
-/// Clicks where a text is on the screen.
+/// Clicks on a text on the screen.
 fn click(desk: &mut Desk, text: &str) {
     let screen = desk.screen();
     let found = screen.lines().enumerate().find_map(|(y, line)| {
@@ -44,7 +44,7 @@ fn a_click_selects_and_a_click_on_the_selected_row_opens() {
 }
 
 #[test]
-fn a_click_on_a_pane_gives_it_the_keys() {
+fn a_click_on_a_pane_focuses_it() {
     let mut desk = Desk::new((200, 50));
     desk.walked();
     click(&mut desk, "!vm 1 with warnings");
@@ -85,7 +85,7 @@ fn a_click_on_a_pane_gives_it_the_keys() {
 }
 
 #[test]
-fn the_wheel_moves_by_three() {
+fn the_wheel_scrolls_by_three_rows() {
     let mut desk = Desk::with(fixture::many_tags(300), FINE, (80, 24));
     desk.walked();
     mouse(&mut desk, MouseEventKind::ScrollDown, 5, 12);
@@ -106,7 +106,7 @@ fn the_wheel_moves_by_three() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn no_place_is_wrong_to_click_on(
+    fn a_click_anywhere_does_not_panic(
         size in (1u16..200, 1u16..60),
         clicks in prop::collection::vec((0u16..220, 0u16..70, 0u8..4), 0..12),
         keys in prop::sample::select(vec!["", "M", "v", "?", "D", "R", "Y"]),

@@ -1,4 +1,4 @@
-//! The steps of an engineer in an outage: each must work at the first attempt.
+//! An engineer's steps in an outage: each must work at the first attempt.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 const ORDERS: [&str; 9] = ["p", "b", "bb", "d", "a", "f", "m", "t", "pd"];
 
 #[test]
-fn a_sort_or_another_pool_shows_the_top_of_the_list() {
+fn changing_the_order_or_pool_shows_the_top_of_the_list() {
     for order in ORDERS {
         let mut desk = Desk::with(fixture::many_tags(300), FINE, (80, 24));
         desk.walked().enter().press(KeyCode::Esc);
@@ -19,7 +19,7 @@ fn a_sort_or_another_pool_shows_the_top_of_the_list() {
 }
 
 #[test]
-fn the_column_that_is_sorted_by_is_visible_at_every_width() {
+fn the_sort_column_is_visible_at_every_width() {
     for size in [(40, 12), (60, 20), (80, 24), (120, 40), (200, 50)] {
         for order in ORDERS {
             let mut desk = Desk::new(size);
@@ -72,7 +72,7 @@ fn pasted_text_is_never_run_as_keys() {
 }
 
 #[test]
-fn the_keys_of_the_other_screens_and_of_the_help_are_on_the_first_screen() {
+fn the_first_screen_shows_the_keys_of_other_screens_and_help() {
     let mut desk = Desk::new((80, 24));
     desk.walked();
     let screen = desk.screen();
@@ -93,7 +93,7 @@ fn the_keys_of_the_other_screens_and_of_the_help_are_on_the_first_screen() {
 }
 
 #[test]
-fn the_coverage_of_a_tag_leaves_the_small_screen_to_its_data() {
+fn on_a_small_screen_coverage_leaves_room_for_data() {
     let mut desk = Desk::new((80, 24));
     desk.walked().enter();
     let screen = desk.screen();

@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order, nothing panics.
+//! Random events in random order never cause a panic.
 
 use crossterm::event::KeyCode;
 use proptest::prelude::*;
@@ -70,7 +70,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn nothing_that_happens_panics(
+    fn random_events_do_not_panic(
         happenings in prop::collection::vec(any_happening(), 0..80),
         size in (1u16..300, 1u16..100),
         palette in prop::sample::select(vec![Palette::Plain, Palette::Sixteen, Palette::True]),

@@ -1,4 +1,4 @@
-//! A PDB that is missing, while it is fetched, and when it is picked up.
+//! A missing PDB: while it is downloaded, and when it is found.
 
 use super::*;
 use crate::tui::data::message::{Reopening, SymbolNews};
@@ -6,7 +6,7 @@ use crate::tui::data::model::MissingPdb;
 
 const FILE: &str = "/symbols/ntkrnlmp.pdb";
 
-/// The machine as it is read without symbols.
+/// The machine as read without symbols.
 fn without_symbols() -> Model {
     let mut model = fixture::model();
     model.missing = Some(MissingPdb {
@@ -18,7 +18,7 @@ fn without_symbols() -> Model {
     model
 }
 
-/// The same with them: another leak, and a module before the others.
+/// The same machine with symbols: another leak, and a new first module.
 pub fn reopening(walk: u64) -> Message {
     let mut model = fixture::model();
     model
@@ -56,7 +56,7 @@ fn fetching(received: u64) -> Message {
 }
 
 #[test]
-fn the_file_and_its_place_are_named() {
+fn a_missing_pdb_is_named_with_its_folder() {
     let mut desk = desk();
     desk.walked();
     assert!(desk.screen().contains("no symbols, v: what to do"));
@@ -72,7 +72,7 @@ fn the_file_and_its_place_are_named() {
 }
 
 #[test]
-fn a_narrow_screen_has_room_for_what_to_do() {
+fn a_narrow_screen_shows_what_to_do_about_a_missing_pdb() {
     let mut desk = Desk::with(without_symbols(), FINE, (60, 20));
     desk.walked();
     assert!(desk.screen().contains("no symbols, v: what to do"));
@@ -82,7 +82,7 @@ fn a_narrow_screen_has_room_for_what_to_do() {
 }
 
 #[test]
-fn picking_it_up_leaves_the_tag_list_as_it_was() {
+fn finding_the_pdb_keeps_the_state_of_the_tag_list() {
     let mut desk = desk();
     desk.walked().keys("ppd").keys("&*e*").enter();
     desk.press(KeyCode::Down);
@@ -100,7 +100,7 @@ fn picking_it_up_leaves_the_tag_list_as_it_was() {
 }
 
 #[test]
-fn an_open_list_stays_until_the_new_walk_has_as_much() {
+fn an_open_list_stays_until_the_new_walk_has_as_many_blocks() {
     let mut desk = desk();
     desk.walked().enter();
     for _ in 0..40 {
@@ -122,7 +122,7 @@ fn an_open_list_stays_until_the_new_walk_has_as_much() {
 }
 
 #[test]
-fn a_walk_that_ends_early_shows_what_it_has() {
+fn a_walk_that_ends_early_shows_its_blocks() {
     let mut desk = desk();
     desk.walked().enter();
     desk.tell(reopening(1));
@@ -137,7 +137,7 @@ fn a_walk_that_ends_early_shows_what_it_has() {
 }
 
 #[test]
-fn an_answer_that_was_awaited_is_asked_for_again() {
+fn pending_requests_are_sent_again() {
     let mut desk = desk();
     desk.press(KeyCode::Enter);
     let old = std::mem::take(&mut desk.asked);
@@ -151,7 +151,7 @@ fn an_answer_that_was_awaited_is_asked_for_again() {
 }
 
 #[test]
-fn memory_is_read_again_and_shown_meanwhile() {
+fn old_memory_is_shown_until_it_is_read_again() {
     let mut desk = desk();
     desk.walked().enter().press(KeyCode::Tab).enter();
     let before = desk.screen();
@@ -183,7 +183,7 @@ fn the_selected_module_stays_selected() {
 }
 
 #[test]
-fn a_line_being_typed_goes_on() {
+fn an_open_line_stays_open() {
     let mut desk = desk();
     desk.walked().keys("&nv");
     desk.tell(reopening(1));
@@ -195,7 +195,7 @@ fn a_line_being_typed_goes_on() {
 }
 
 #[test]
-fn news_of_the_walk_before_are_dropped() {
+fn news_of_the_previous_walk_are_dropped() {
     let mut desk = desk();
     desk.walking();
     let late = fixture::totals(&desk.app.model);
@@ -211,7 +211,7 @@ fn news_of_the_walk_before_are_dropped() {
 }
 
 #[test]
-fn without_accounts_the_rows_stay_until_the_walk_has_others() {
+fn without_trackers_the_rows_stay_until_the_walk_has_new_ones() {
     let mut model = without_symbols();
     model.counted = false;
     let mut desk = Desk::with(model, FINE, (80, 24));
@@ -229,7 +229,7 @@ fn without_accounts_the_rows_stay_until_the_walk_has_others() {
 }
 
 #[test]
-fn a_file_that_is_refused_is_told_once() {
+fn a_refused_file_is_reported_once() {
     let mut desk = desk();
     desk.walked();
     let refused = |notes: &[&str]| {
@@ -246,13 +246,13 @@ fn a_file_that_is_refused_is_told_once() {
     assert_eq!(desk.status(), "");
     desk.tell(refused(&[]));
     assert!(!desk.screen().contains("another image"));
-    // What the opening of the dump said already is not said again.
+    // A warning that was shown at opening is not repeated.
     desk.tell(refused(&["ntkrnlmp.pdb was not found"]));
     assert_eq!(desk.status(), "");
 }
 
 #[test]
-fn a_download_is_seen_and_is_the_first_thing_that_ctrl_c_stops() {
+fn a_download_is_shown_and_ctrl_c_stops_it_first() {
     let mut desk = desk();
     desk.walking().tell(fetching(0));
     assert!(desk.screen().contains("Fetching ntkrnlmp.pdb: asking"));
@@ -271,7 +271,7 @@ fn a_download_is_seen_and_is_the_first_thing_that_ctrl_c_stops() {
 }
 
 #[test]
-fn a_download_that_fails_is_told_once_and_stays_in_the_summary() {
+fn a_failed_download_is_reported_once_and_stays_in_the_summary() {
     let mut desk = desk();
     desk.walked().tell(fetching(0));
     let failed = || Message::Symbols(SymbolNews::Failed("it has no such file".into()));
@@ -286,7 +286,7 @@ fn a_download_that_fails_is_told_once_and_stays_in_the_summary() {
 }
 
 #[test]
-fn a_download_that_ends_is_told_until_the_dump_is_read() {
+fn a_finished_download_is_shown_until_the_dump_is_read() {
     let mut desk = desk();
     desk.walked().tell(fetching(0));
     desk.tell(Message::Symbols(SymbolNews::Fetched));

@@ -1,4 +1,4 @@
-//! A tag's allocations at a glance: how large they are, and where they lie.
+//! Charts of a tag's allocations: their sizes and their addresses.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use crate::report::text::{grouped, human};
 
 use crate::tui::terminal::theme::Theme;
 
-/// What the two lines are drawn from.
+/// The data of the two charts.
 #[derive(Clone, Debug, Default)]
 pub struct TagCharts {
-    /// Sizes, those that take the most bytes first.
+    /// Sizes, sorted by total bytes, descending.
     pub sizes: Arc<Vec<SizeCount>>,
-    /// Bytes over the addresses, in [`PARTS`] parts; `None` without blocks.
+    /// Bytes by address, in [`PARTS`] parts; `None` without blocks.
     pub spread: Option<AddressHistogram>,
 }
 
@@ -20,14 +20,14 @@ pub struct TagCharts {
 pub const PARTS: usize = 240;
 
 impl TagCharts {
-    /// The lines, for a width.
+    /// The charts as lines of a width.
     pub fn lines(&self, width: u16, theme: &Theme) -> Vec<String> {
         let sizes = self.sizes_line(width, theme);
         let places = self.places_line(width, theme);
         sizes.into_iter().chain(places).collect()
     }
 
-    /// Bytes by size, each column twice as large as the one before.
+    /// Bytes by size class; each class is twice as large as the one before.
     fn sizes_line(&self, width: u16, theme: &Theme) -> Option<String> {
         let low = self.sizes.iter().map(|s| s.size).min()?;
         let high = self.sizes.iter().map(|s| s.size).max()?;
@@ -63,7 +63,7 @@ impl TagCharts {
         Some(line)
     }
 
-    /// Bytes over the stretch of addresses.
+    /// Bytes by address.
     fn places_line(&self, width: u16, theme: &Theme) -> Option<String> {
         let spread = self.spread.as_ref()?;
         let tail = format!(
@@ -79,12 +79,12 @@ impl TagCharts {
     }
 }
 
-/// The power of two at or below a size.
+/// The size class: the logarithm of the largest power of two that is not above the size.
 fn class(size: u64) -> u32 {
     size.max(1).ilog2()
 }
 
-/// Sums of as many neighbours each that at most so many columns are left.
+/// Adds neighbours, so that at most this many columns are left.
 fn folded(parts: &[u64], most: usize) -> Vec<u64> {
     if most == 0 {
         return Vec::new();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_say_what_the_columns_say() {
+    fn the_charts_show_sizes_and_addresses() {
         let lines = shape().lines(120, &ASCII);
         assert_eq!(
             lines[0],

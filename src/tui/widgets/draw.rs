@@ -1,4 +1,4 @@
-//! Putting text on the screen so that it never leaves its place.
+//! Drawing text that never leaves its area.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,12 +9,12 @@ use crate::report::text::grouped;
 
 use crate::tui::terminal::theme::Theme;
 
-/// Cells that a text takes.
+/// The width of a text in cells.
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// A sentence with its large numbers grouped: `1672080 bytes` as `1,672,080 bytes`. Not
+/// A sentence with large numbers grouped: `1672080 bytes` becomes `1,672,080 bytes`. Not
 /// for sentences with build numbers.
 pub fn group_numbers(text: &str) -> String {
     let word = |word: &str| {
@@ -31,13 +31,13 @@ pub fn group_numbers(text: &str) -> String {
     words.join(" ")
 }
 
-/// The text cut to a width, with a mark where something is cut off.
+/// The text cut to a width, with a mark if it was cut.
 pub fn cut(text: &str, cells: usize, theme: &Theme) -> String {
     if text.width() <= cells {
         return text.to_owned();
     }
-    // The width of a text is not always the sum of its characters' widths, so it is
-    // asked of the whole.
+    // The width of a text can differ from the sum of its characters' widths, so the whole
+    // text is measured.
     let mut out = String::new();
     for c in text.chars() {
         out.push(c);
@@ -52,7 +52,7 @@ pub fn cut(text: &str, cells: usize, theme: &Theme) -> String {
     out
 }
 
-/// The text cut or filled up to exactly a width.
+/// The text cut or padded to a width.
 pub fn fill(text: &str, cells: usize, right: bool, theme: &Theme) -> String {
     let text = cut(text, cells, theme);
     let blanks = " ".repeat(cells.saturating_sub(text.width()));
@@ -63,7 +63,7 @@ pub fn fill(text: &str, cells: usize, right: bool, theme: &Theme) -> String {
     }
 }
 
-/// Text broken into lines at blanks.
+/// Text wrapped at spaces.
 pub fn wrap(text: &str, cells: usize) -> Vec<String> {
     let cells = cells.max(1);
     let mut lines = Vec::new();
@@ -102,8 +102,7 @@ fn take(text: &str, cells: usize) -> String {
     out
 }
 
-/// Writes text at a place inside an area; what does not fit is cut. Returns the cells
-/// taken.
+/// Writes text at a position in an area; cuts what does not fit. Returns the width written.
 pub fn put(buffer: &mut Buffer, area: Rect, x: u16, y: u16, text: &str, style: Style) -> u16 {
     let area = area.intersection(buffer.area);
     let (Some(left), Some(top)) = (area.x.checked_add(x), area.y.checked_add(y)) else {
@@ -117,7 +116,7 @@ pub fn put(buffer: &mut Buffer, area: Rect, x: u16, y: u16, text: &str, style: S
     end.saturating_sub(left)
 }
 
-/// Writes several pieces one after the other on a line.
+/// Writes several pieces of text one after the other.
 pub fn pieces(buffer: &mut Buffer, area: Rect, y: u16, parts: &[(&str, Style)]) -> u16 {
     let mut x = 0;
     for (text, style) in parts {
@@ -126,7 +125,7 @@ pub fn pieces(buffer: &mut Buffer, area: Rect, y: u16, parts: &[(&str, Style)]) 
     x
 }
 
-/// Gives a whole line of an area a style.
+/// Sets the style of a whole line of an area.
 pub fn style_line(buffer: &mut Buffer, area: Rect, y: u16, style: Style) {
     if y < area.height {
         let line = Rect::new(area.x, area.y + y, area.width, 1);
@@ -194,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn widths_hold_for_any_text(text in ".{0,40}", cells in 0usize..50) {
+        fn any_text_keeps_its_width(text in ".{0,40}", cells in 0usize..50) {
             prop_assert!(cut(&text, cells, &ASCII).width() <= cells);
             let filled = fill(&text, cells, false, &ASCII).width();
             prop_assert!(filled <= cells);

@@ -1,25 +1,25 @@
-//! Where one is in a long list: the selected row and the first row on screen.
+//! The position in a long list: the selected row and the first row on screen.
 
-/// A cursor over rows that are known only by number.
+/// A cursor over rows that are identified by number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// The selected row.
     pub row: u64,
     /// The first row on screen.
     pub top: u64,
-    /// False until someone moved it: an untouched cursor stays on the first row when the
-    /// order changes, a moved one stays on its thing.
+    /// True once the user has moved it. When the order changes, an untouched cursor stays
+    /// on the first row; a moved cursor stays on its item.
     pub moved: bool,
 }
 
 impl Cursor {
-    /// Moves by rows, stopping at the ends.
+    /// Moves by rows, and stops at the ends.
     pub fn by(&mut self, rows: i64) {
         self.moved = true;
         self.row = self.row.saturating_add_signed(rows);
     }
 
-    /// Moves by screens: the row keeps its line.
+    /// Moves by screens: the selected row stays on its screen line.
     pub fn page(&mut self, rows: i64) {
         self.by(rows);
         self.top = self.top.saturating_add_signed(rows);
@@ -31,15 +31,15 @@ impl Cursor {
         self.row = row;
     }
 
-    /// The selected thing is now at `row`: selects it there, on the same line of the screen.
+    /// The selected item is now at `row`: selects it there, on the same screen line.
     pub fn follow(&mut self, row: u64) {
         let line = self.row.saturating_sub(self.top);
         self.row = row;
         self.top = row.saturating_sub(line);
     }
 
-    /// Fits the cursor to a list and a screen: the row exists and is on screen, and no
-    /// line of the screen is wasted.
+    /// Clamps the cursor to a list and a screen: the row exists and is visible, and no
+    /// screen line is wasted.
     pub fn settle(&mut self, rows: u64, height: u64) {
         self.row = self.row.min(rows.saturating_sub(1));
         let height = height.max(1);
@@ -49,7 +49,7 @@ impl Cursor {
     }
 }
 
-/// All rows but `from`, in the order of a search that goes round, and `from` at last.
+/// All rows except `from` in search order, wrapping around, and `from` last.
 pub fn around(rows: u64, from: u64, forward: bool) -> impl Iterator<Item = u64> {
     (1..=rows).map(move |step| match forward {
         true => (from % rows.max(1) + step) % rows,
@@ -63,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_selected_keeps_its_line() {
+    fn the_selected_row_keeps_its_screen_line() {
         let mut cursor = Cursor {
             row: 105,
             top: 100,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_goes_round() {
+    fn a_search_wraps_around() {
         assert_eq!(around(4, 2, true).collect::<Vec<_>>(), [3, 0, 1, 2]);
         assert_eq!(around(4, 2, false).collect::<Vec<_>>(), [1, 0, 3, 2]);
         assert_eq!(around(0, 0, true).count(), 0);

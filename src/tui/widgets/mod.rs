@@ -1,4 +1,4 @@
-//! Parts that screens are drawn from: lines of text, lists, tables, charts.
+//! Building blocks of screens: lines of text, lists, tables, charts.
 
 pub mod charts;
 pub mod draw;

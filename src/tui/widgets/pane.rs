@@ -1,4 +1,4 @@
-//! The line over a pane.
+//! The title line of a pane.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{cut, pieces, put};
 
-/// The title of a pane: a line across it, marked when the pane has the keys.
+/// Draws the title line of a pane, marked if the pane is focused.
 pub fn pane_title(buffer: &mut Buffer, area: Rect, theme: &Theme, text: &str, focused: bool) {
     let rule = theme.glyph("─", "-");
     let mark = match focused {

@@ -1,5 +1,5 @@
-//! A table that makes only the rows on screen, and drops columns by priority where the
-//! screen is narrow.
+//! A table that formats only the rows on screen, and drops columns by priority on a narrow
+//! screen.
 
 use std::borrow::Cow;
 
@@ -16,20 +16,20 @@ use crate::tui::widgets::list::Cursor;
 pub struct Column {
     /// Its heading.
     pub title: &'static str,
-    /// Cells it needs.
+    /// Minimum width in cells.
     pub width: u16,
-    /// Numbers are right-aligned.
+    /// Right-aligned, for numbers.
     pub right: bool,
-    /// 0 is kept longest.
+    /// Priority; 0 is dropped last.
     pub priority: u8,
-    /// Takes what the others leave.
+    /// Takes the remaining width.
     pub grows: bool,
-    /// A growing column pushes less important ones out until it has this many cells.
+    /// A growing column displaces less important ones until it has this width.
     pub wish: u16,
 }
 
 impl Column {
-    /// Text, on the left.
+    /// A text column, left-aligned.
     pub const fn text(title: &'static str, width: u16, priority: u8) -> Column {
         Column {
             title,
@@ -41,7 +41,7 @@ impl Column {
         }
     }
 
-    /// A number, on the right.
+    /// A number column, right-aligned.
     pub const fn number(title: &'static str, width: u16, priority: u8) -> Column {
         Column {
             right: true,
@@ -49,8 +49,8 @@ impl Column {
         }
     }
 
-    /// The same, taking what is left, and the room of less important columns up to
-    /// `wish` cells.
+    /// The same column, growing: it takes the remaining width, and displaces less important
+    /// columns up to a width of `wish` cells.
     pub const fn growing(self, wish: u16) -> Column {
         Column {
             grows: true,
@@ -60,12 +60,12 @@ impl Column {
     }
 }
 
-/// Cells between columns, and before the first one for the marks.
+/// Cells between columns, and between the marks and the first column.
 const GAP: u16 = 1;
-/// `>` for the selected row and the row's own mark.
+/// Cells for `>` of the selected row and for the row's own mark.
 pub const MARKS: u16 = 2;
 
-/// Which columns fit into a width, in their order, with the cells of each.
+/// The columns that fit a width, in their order, with the width of each.
 pub fn fit(columns: &[Column], width: u16) -> Vec<(usize, u16)> {
     let mut by_priority: Vec<(usize, &Column)> = columns.iter().enumerate().collect();
     by_priority.sort_by_key(|(_, column)| column.priority);
@@ -78,7 +78,7 @@ pub fn fit(columns: &[Column], width: u16) -> Vec<(usize, u16)> {
             kept.push((i, column));
         }
     }
-    // The last one kept is the least important.
+    // The last column is the least important one.
     if let Some(grows) = kept.iter().map(|k| k.1).find(|c| c.grows) {
         while grows.width + left < grows.wish
             && let Some((_, least)) = kept.last()
@@ -96,8 +96,8 @@ pub fn fit(columns: &[Column], width: u16) -> Vec<(usize, u16)> {
     kept.iter().map(|(i, column)| (*i, cells(column))).collect()
 }
 
-/// Gives what is left of a width to the columns whose contents are longer than they are,
-/// in order of priority. `wanted` has the longest content of each column.
+/// Distributes the remaining width to columns whose contents are cut, by priority. `wanted`
+/// is the longest content of each column.
 pub fn widen(columns: &mut [Column], wanted: &[u16], width: u16) {
     let gaps = GAP.saturating_mul(columns.len().saturating_sub(1) as u16);
     let used = columns.iter().map(|c| c.width).fold(0, u16::saturating_add);
@@ -115,16 +115,16 @@ pub fn widen(columns: &mut [Column], wanted: &[u16], width: u16) {
     }
 }
 
-/// One row as it is drawn.
+/// A row to draw.
 #[derive(Clone, Debug, Default)]
 pub struct Row<'a> {
-    /// Beside the cursor's mark: one character that says something of the row.
+    /// The row's own mark, beside the cursor's mark.
     pub mark: char,
     /// The cells, in the order of the columns.
     pub cells: Vec<Cow<'a, str>>,
-    /// How it looks when it is not selected.
+    /// The style while it is not selected.
     pub style: Style,
-    /// Columns that look otherwise then.
+    /// Columns with a different style while it is not selected.
     pub tints: Vec<(usize, Style)>,
 }
 
@@ -132,24 +132,23 @@ pub struct Row<'a> {
 pub struct Table<'a> {
     /// The columns.
     pub columns: &'a [Column],
-    /// Which column the rows are sorted by, and whether the largest is first.
+    /// The sort column, and whether it is descending.
     pub sorted: Option<(usize, bool)>,
-    /// Rows in all.
+    /// Total number of rows.
     pub rows: u64,
-    /// Where one is.
+    /// The cursor.
     pub cursor: Cursor,
-    /// True when this pane has the keys.
+    /// True if the pane is focused.
     pub focused: bool,
-    /// The column that keys about a column apply to; its heading is marked when it isn't
-    /// the one that is sorted by.
+    /// The column that column keys apply to; its heading is marked if it is not the sort column.
     pub selected_column: Option<usize>,
 }
 
 impl Table<'_> {
-    /// Lines of the heading.
+    /// Height of the heading.
     pub const HEADING: u16 = 1;
 
-    /// Draws heading and visible rows; `row` makes one row.
+    /// Draws the heading and the visible rows; `row` formats one row.
     pub fn draw<'r>(
         &self,
         buffer: &mut Buffer,
@@ -208,7 +207,7 @@ impl Table<'_> {
             };
             put(buffer, area, x, 0, &text, style);
             if chosen {
-                // Told without colour too: the blank before the column is free.
+                // The selected column is marked without colour too: the blank before it is free.
                 put(
                     buffer,
                     area,
@@ -268,7 +267,7 @@ impl Table<'_> {
         }
     }
 
-    /// Where the screen is in the list, at the right edge.
+    /// Draws the scroll bar at the right edge.
     fn draw_bar(&self, buffer: &mut Buffer, area: Rect, theme: &Theme) {
         let height = u64::from(area.height.max(1));
         let scale =
@@ -301,7 +300,7 @@ mod tests {
     ];
 
     #[test]
-    fn narrow_screens_lose_the_least_important_columns() {
+    fn narrow_screens_drop_the_least_important_columns() {
         let names = |width| -> Vec<(usize, u16)> { fit(&COLUMNS, width) };
         assert_eq!(names(80), [(0, 4), (1, 10), (2, 62)]);
         assert_eq!(names(28), [(0, 4), (1, 10), (2, 10)]);
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_width_leaves_goes_to_the_columns_that_are_cut() {
+    fn the_remaining_width_goes_to_columns_that_are_cut() {
         let mut columns = COLUMNS.to_vec();
         widen(&mut columns, &[4, 10, 30], 80);
         assert_eq!(columns[2].width, 30);
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_rows_on_screen_are_made() {
+    fn only_visible_rows_are_formatted() {
         let area = Rect::new(0, 0, 40, 11);
         let mut buffer = Buffer::empty(area);
         let theme = Theme {

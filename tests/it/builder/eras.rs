@@ -1,6 +1,5 @@
-//! A small machine of each era, with everything odd about it, read by the engine without
-
-//! a PDB.
+//! A small machine of each Windows version, with all of its special cases, read by the
+//! engine without a PDB.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -48,7 +47,7 @@ fn with<R>(machine: &Machine, container: Container, f: impl FnOnce(&Engine, &Sna
     f(&engine, &index)
 }
 
-/// A machine whose pool is chains of blocks.
+/// A machine whose pool consists of block chains.
 fn chains(era: &'static Era) -> Spec {
     let mut spec = small::of_era(era);
     spec.heaps = None;
@@ -85,14 +84,14 @@ fn listed(index: &Snapshot, wanted: impl Fn(&block::Block) -> bool) -> BTreeSet<
         .collect()
 }
 
-/// What is certain.
+/// Blocks that are certain.
 fn found(index: &Snapshot, parked: bool) -> BTreeSet<Plain> {
     listed(index, |b| {
         !b.heuristic && (b.state != block::State::Allocated) == parked
     })
 }
 
-/// Blocks recognised by their headers alone.
+/// Blocks recognised by their headers only.
 fn guessed(index: &Snapshot) -> BTreeSet<Plain> {
     listed(index, |b| b.heuristic && b.state == block::State::Allocated)
 }
@@ -180,7 +179,7 @@ fn heaps_are_read_block_by_block() {
 }
 
 #[test]
-fn pages_that_are_gone_take_no_more_than_their_blocks() {
+fn missing_pages_cost_only_their_own_blocks() {
     for era in HEAP_ERAS {
         for seed in 0..3 {
             let mut spec = small::of_era(era);
@@ -218,7 +217,7 @@ fn pages_that_are_gone_take_no_more_than_their_blocks() {
 }
 
 #[test]
-fn what_is_missing_of_each_tag_adds_up() {
+fn missing_blocks_of_each_tag_add_up() {
     for era in HEAP_ERAS {
         let mut spec = machines::whole_spec(era);
         spec.nonpaged.omitted = 3;
@@ -242,7 +241,7 @@ fn what_is_missing_of_each_tag_adds_up() {
 }
 
 #[test]
-fn damaged_lists_lose_no_block_and_end() {
+fn walking_damaged_lists_ends_and_loses_no_block() {
     for era in HEAP_ERAS {
         for damage in [
             Damage::CutList,
@@ -250,7 +249,7 @@ fn damaged_lists_lose_no_block_and_end() {
             Damage::HeapAtItself,
             Damage::ManyPools,
         ] {
-            // Where nothing names ExPoolState, the count is what it is known by.
+            // Without a symbol for ExPoolState, the count is what identifies it.
             if era.build >= WIN11_22H2.build && damage == Damage::ManyPools {
                 continue;
             }
@@ -265,7 +264,7 @@ fn damaged_lists_lose_no_block_and_end() {
                     let truth = &machine.truth;
                     check_blocks(truth, index, &[State::Allocated], &[]);
                     assert_eq!(found(index, true), laid(truth, &[State::Lookaside]));
-                    // What cost nothing need not be said.
+                    // Damage that loses no blocks needs no note.
                     let said = match damage {
                         Damage::CutList => "its list gave",
                         Damage::ManyPools => "which is not plausible",
@@ -280,7 +279,7 @@ fn damaged_lists_lose_no_block_and_end() {
 }
 
 #[test]
-fn a_segment_without_its_header_is_missed_and_that_is_said() {
+fn a_segment_without_its_header_is_reported() {
     for era in HEAP_ERAS {
         let mut spec = machines::whole_spec(era);
         spec.heaps.as_mut().unwrap().damage = Some(Damage::LostHeader);
@@ -295,8 +294,9 @@ fn a_segment_without_its_header_is_missed_and_that_is_said() {
                 .iter()
                 .any(|n| n.contains("of the others are missing"));
             assert!(said, "{:?}", index.notes);
-            // By their headers most of the hidden ones come back, marked; freed slots
-            // whose bitmap is lost with the header look the same, and are few.
+            // Most of the hidden blocks are recognised by their headers, and marked as
+            // heuristic. A few freed slots, whose bitmap is lost with the segment header,
+            // look the same.
             let (guessed, hidden) = (guessed(index), laid(truth, &[State::Damaged]));
             let right = guessed.intersection(&hidden).count();
             assert!(
@@ -322,7 +322,7 @@ fn a_segment_without_its_header_is_missed_and_that_is_said() {
 }
 
 #[test]
-fn without_heaps_the_large_blocks_are_there_and_the_gap_is_said() {
+fn without_heaps_large_blocks_are_found_and_the_gap_is_reported() {
     let mut machine = machines::whole(&WIN10_2004).clone();
     let state = machine.truth.kernel_base.add(0xc5_4780);
     machine.memory.u32(state.add(0x38d0), 0);
@@ -336,9 +336,9 @@ fn without_heaps_the_large_blocks_are_there_and_the_gap_is_said() {
     });
 }
 
-/// 1809 has both allocators: pages of chains that belong to no heap are read beside them.
+/// 1809 has both allocators: pages of block chains that belong to no heap are read too.
 #[test]
-fn chains_beside_heaps_are_read_too() {
+fn block_chains_beside_heaps_are_read() {
     let spec = machines::whole_spec(&WIN10_1809);
     let mut machine = Machine::build(&spec).unwrap();
     let page = spec.nonpaged.start.add(0x40_0000_0000);
@@ -356,7 +356,7 @@ fn chains_beside_heaps_are_read_too() {
 }
 
 #[test]
-fn counters_are_those_laid_down() {
+fn counters_equal_those_of_the_builder() {
     for era in HEAP_ERAS {
         let mut spec = small::of_era(era);
         spec.heaps.as_mut().unwrap().nodes = 2;
@@ -368,7 +368,7 @@ fn counters_are_those_laid_down() {
     }
 }
 
-/// Two nodes, each with two nonpaged pools that add up to the counter of all.
+/// Two nodes, each with two nonpaged pools; their sum is the total counter.
 fn check_nodes(machine: &Machine, engine: &Engine) {
     let lines = engine.vm().lines();
     let pages = |label: &str| {
@@ -384,7 +384,7 @@ fn check_nodes(machine: &Machine, engine: &Engine) {
     let all: u64 = nodes.iter().map(|n| n.0 + n.1).sum();
     assert_eq!(all, machine.truth.vm.nonpaged_usage);
     assert!(nodes.iter().all(|n| n.0 > 0 && n.1 > 0), "{nodes:?}");
-    // Descriptors that count nothing are no pools.
+    // Pools with a count of zero are not listed.
     assert!(!lines.iter().any(|l| l.0.starts_with("PagedPool 0")));
 }
 
@@ -415,13 +415,14 @@ fn check_counters(machine: &Machine, engine: &Engine) {
         ("committed", &got.committed, want.committed),
         ("limit", &got.commit_limit, want.commit_limit),
     ];
-    // Without symbols the debugger data block does not lead to all of them.
+    // Without symbols, the debugger data block does not lead to all counters.
     let blind = matches!(engine.kernel().symbol_source(), Source::Layout { .. });
     let build = machine.truth.build;
     let known = build != SERVER_2003.build && (!blind || build >= WIN10_1607.build);
     for (name, counter, want) in pairs {
-        // On NT 5.2 not all counters have their address in the debugger data block.
-        // Windows 11 24H2 has no list of sessions, and ours no processes in any.
+        // On NT 5.2, the debugger data block does not contain the addresses of all
+        // counters. Windows 11 24H2 has no list of sessions, and the builder's sessions
+        // have no processes.
         let listed = name != "sessions" || machine.truth.build != WIN11_24H2.build;
         if (known && listed) || counter.pages.is_some() {
             assert_eq!(
@@ -451,11 +452,11 @@ fn check_counters(machine: &Machine, engine: &Engine) {
     check_commitments(machine, engine);
 }
 
-/// The lines of Windows 10, each with its own number.
+/// The lines that Windows 10 added, each with its own number.
 fn check_commitments(machine: &Machine, engine: &Engine) {
     let report = engine.vm();
     assert_eq!(report.is_modern(), machine.truth.build >= 10240);
-    // One machine has failures; of the others those whose layout has the field have none.
+    // One machine has failures. The other machines have none, if their layout has the field.
     let counted = engine.kernel().visible_state().is_ok_and(|s| s.exact)
         && engine
             .kernel()
@@ -536,7 +537,7 @@ fn chains_are_read_block_by_block() {
 }
 
 #[test]
-fn kernels_that_nobody_knows_are_read_by_structure() {
+fn unknown_kernels_are_read_by_structure() {
     for era in HEAP_ERAS {
         let mut spec = machines::whole_spec(era);
         spec.options.unknown_kernel = true;
@@ -551,8 +552,8 @@ fn kernels_that_nobody_knows_are_read_by_structure() {
     for era in [&WIN81, &WIN10_1607, &WIN10_1809] {
         let mut spec = chains(era);
         spec.options.unknown_kernel = true;
-        // The mask of invalid entries is not known either, and no bit of the address of a
-        // prototype entry can be guessed.
+        // The mask of invalid entries is unknown too, so no bit of a prototype entry's
+        // address can be inferred.
         spec.paged.prototype = 0;
         let machine = Machine::build(&spec).unwrap();
         with(&machine, Container::BitmapKernel, |engine, index| {
@@ -583,11 +584,11 @@ fn every_container_of_windows_10_shows_the_same_heaps() {
     }
 }
 
-/// Sparse files: the pages between take no room.
+/// Sparse files: the gaps take no disk space.
 #[test]
 fn memory_beyond_4_gb_in_several_runs_is_found() {
     let mut spec = machines::whole_spec(&WIN11);
-    // 1 MB, 16 MB, then stretches at 3 GB, 5 GB and 20 GB.
+    // 1 MB, 16 MB, then ranges at 3 GB, 5 GB and 20 GB.
     spec.runs = vec![
         (1, 0x9e),
         (0x100, 0x1000),
@@ -614,8 +615,8 @@ fn memory_beyond_4_gb_in_several_runs_is_found() {
     }
 }
 
-/// 65 GB of memory in six runs, with what the kernel uses on both sides of the 64th, in the
-/// bitmap containers of Windows 8 and later; the full one is a file of that size with holes.
+/// 65 GB of memory in six runs, with kernel memory on both sides of the 64 GB mark, in the
+/// bitmap containers of Windows 8 and later; the full dump is a sparse file of that size.
 #[test]
 fn memory_beyond_64_gb_in_several_runs_is_found() {
     for (era, container, live) in [
@@ -654,7 +655,7 @@ fn memory_beyond_64_gb_in_several_runs_is_found() {
 }
 
 #[test]
-fn a_live_dump_says_so() {
+fn a_live_dump_is_reported_as_live() {
     let mut spec = machines::whole_spec(&WIN11);
     spec.options.live = true;
     let machine = Machine::build(&spec).unwrap();

@@ -1,4 +1,4 @@
-//! The small machine with everything odd about it, read by the engine.
+//! The small machine with all of its special cases, read by the engine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -45,7 +45,7 @@ fn with<R>(machine: &Machine, container: Container, f: impl FnOnce(&Engine, &Sna
     f(&engine, &index)
 }
 
-/// Blocks as (start, bytes, tag, protected, nonpaged).
+/// A block: start, bytes, tag, protected, nonpaged.
 type Plain = (Va, u64, Tag, bool, bool);
 
 fn laid(truth: &Truth, states: &[State]) -> BTreeSet<Plain> {
@@ -121,7 +121,7 @@ fn every_container_shows_the_same_machine() {
 }
 
 #[test]
-fn what_is_missing_is_told_apart() {
+fn reasons_for_missing_pages_are_distinguished() {
     let machine = machines::small();
     let truth = &machine.truth;
     with(machine, Container::BitmapKernel, |_, index| {
@@ -138,7 +138,7 @@ fn what_is_missing_is_told_apart() {
 }
 
 #[test]
-fn what_the_trackers_count_and_the_dump_lacks_adds_up() {
+fn found_and_missing_blocks_add_up_to_the_trackers() {
     let mut spec = poolscope::synth::small::spec();
     spec.nonpaged.damaged = 0;
     spec.nonpaged.omitted = 3;
@@ -164,7 +164,7 @@ fn what_the_trackers_count_and_the_dump_lacks_adds_up() {
 }
 
 #[test]
-fn freed_blocks_that_look_allocated_are_taken_out() {
+fn freed_blocks_that_look_allocated_are_excluded() {
     for packed in [false, true] {
         let mut spec = poolscope::synth::small::spec();
         spec.options.packed_slists = packed;
@@ -180,7 +180,7 @@ fn freed_blocks_that_look_allocated_are_taken_out() {
 }
 
 #[test]
-fn references_are_those_in_the_images() {
+fn references_equal_those_in_the_images() {
     let machine = machines::small();
     with(machine, Container::WIN7_KERNEL, |engine, _| {
         for bytes in machine.truth.tags.keys() {
@@ -217,7 +217,7 @@ fn a_table_page_in_transition_is_followed() {
 }
 
 #[test]
-fn a_gigabyte_page_shows_the_frames_it_maps() {
+fn a_gigabyte_page_maps_the_right_frames() {
     let machine = machines::small();
     with(machine, Container::BitmapKernel, |engine, _| {
         let root = machine.memory.root().0;
@@ -243,7 +243,7 @@ fn many_machines_are_read_back_block_by_block() {
 }
 
 #[test]
-fn what_is_no_dump_is_refused() {
+fn files_that_are_not_dumps_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for broken in Broken::ALL {
         let path = folder.path().join(format!("{broken:?}"));
@@ -260,7 +260,7 @@ fn what_is_no_dump_is_refused() {
 }
 
 #[test]
-fn a_dump_without_its_end_opens_or_says_why_not() {
+fn a_truncated_dump_opens_or_the_error_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let machine = machines::small();
     for container in CONTAINERS {

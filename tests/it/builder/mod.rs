@@ -1,5 +1,5 @@
-//! Machines that the builder makes, read back: each era, what moves in it, what is broken
-//! in it, and what readers that are not ours say.
+//! Machines from the builder, read back: each Windows version, moved structures, damage,
+//! and agreement with other readers.
 
 mod eras;
 mod machine;

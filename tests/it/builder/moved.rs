@@ -1,6 +1,6 @@
-//! What is not where it is looked for first: tables of another build, whose places are
-
-//! refused and the pool found without, and heaps that no node of the pool names.
+//! Structures that are not at the expected place: tables of another build, whose entries
+//! are rejected so that the pool is found without them, and heaps that are not in any node
+//! of the pool.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use poolscope::synth::era::{Era, WIN10_1607, WIN11, WIN11_22H2, WIN11_24H2};
 use poolscope::synth::truth::State;
 use poolscope::synth::{Container, Machine, small};
 
-/// A kernel that nobody knows whose regions are in another order: what stands where the
-/// layout has the pools are the regions behind them.
+/// A machine with an unknown kernel whose regions are in a different order: the layout's
+/// entries for the pools contain the regions after them.
 fn reordered(era: &'static Era) -> Machine {
     let mut spec = small::of_era(era);
     spec.options.unknown_kernel = true;
@@ -46,8 +46,8 @@ fn reordered(era: &'static Era) -> Machine {
     machine
 }
 
-/// Blocks that were laid down and are not found, those found that are free, and what is
-/// said of the pool.
+/// The number of blocks that are not found, the number of blocks that are found but not
+/// allocated, and the notes about the pool.
 fn read(machine: &Machine) -> (usize, usize, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
@@ -66,10 +66,10 @@ fn read(machine: &Machine) -> (usize, usize, Vec<String>) {
     (lost, found.difference(&laid).count(), index.notes.to_vec())
 }
 
-/// 24H2 with one of its two nodes taken out of the pool, and a private pool that has it:
-/// by a node as the pool's own, or by a list of its heaps.
+/// 24H2 with one of its two nodes moved from the system pool to a private pool: as a node
+/// of the private pool, or as a list of its heaps.
 fn with_private_pool(by_node: bool) -> (Machine, Va) {
-    // Of the public types (see the era's table).
+    // From the public types (see the layout table).
     const COUNT: u64 = 0x3910;
     const SECOND_NODE: u64 = 0x3940 + 0x20c0;
     const LIST: u64 = 0x38e8;
@@ -99,7 +99,7 @@ fn with_private_pool(by_node: bool) -> (Machine, Va) {
         memory.u32(context.add(nodes), 1);
         memory.pointer(context.add(node), second);
     } else {
-        // Four entries, as if the machine had as many nodes.
+        // Four entries, as on a machine with as many nodes.
         let list = context.add(0x800);
         for i in 0..4 {
             let heap = Va(memory.read(second.add(i * 8)));
@@ -116,14 +116,15 @@ fn heaps_of_private_pools_are_walked() {
     let (machine, _) = with_private_pool(true);
     let (lost, invented, notes) = read(&machine);
     assert_eq!((lost, invented), (0, 0), "{notes:?}");
-    // The node's lists of freed blocks are not there to be taken out.
+    // A list of heaps lacks the node's lookaside lists, so their blocks look allocated;
+    // `invented` is not checked.
     let (machine, _) = with_private_pool(false);
     let (lost, _, notes) = read(&machine);
     assert_eq!(lost, 0, "{notes:?}");
 }
 
 #[test]
-fn a_damaged_list_of_private_pools_is_said() {
+fn a_damaged_list_of_private_pools_is_reported() {
     let (mut machine, link) = with_private_pool(true);
     machine.memory.pointer(link, link);
     let (lost, _, notes) = read(&machine);
@@ -143,7 +144,7 @@ fn a_damaged_list_of_private_pools_is_said() {
 }
 
 #[test]
-fn regions_in_another_order_are_refused() {
+fn regions_in_another_order_are_rejected() {
     for era in [&WIN10_1607, &WIN11, &WIN11_22H2, &WIN11_24H2] {
         let machine = reordered(era);
         let folder = tempfile::tempdir().unwrap();
@@ -172,10 +173,10 @@ fn regions_in_another_order_are_refused() {
     }
 }
 
-/// From 1607 on the debugger data block's pointers to counters may be of variables that are
-/// no more: one is taken within nt's image and where its number can be, and else none.
+/// From 1607 on, the debugger data block's pointers to counters may refer to removed
+/// variables. Such a pointer is used only if it is inside nt's image and its value is plausible.
 #[test]
-fn counters_of_the_debugger_block_are_doubted_where_they_moved() {
+fn moved_counters_of_the_debugger_block_are_rejected() {
     const PHYSICAL_PAGES: u64 = 0xf8;
     const AVAILABLE: u64 = 0x1a8;
     let era = &WIN11;
@@ -187,17 +188,17 @@ fn counters_of_the_debugger_block_are_doubted_where_they_moved() {
         let place = base.add(era.rva(symbol).unwrap().into());
         place.add(era.offset(symbol, field).unwrap())
     };
-    // No place looks like MiSystemPartition any more.
+    // Make the real MiSystemPartition unrecognisable.
     let lost = at("MiSystemPartition", "Vp.NumberOfPhysicalPages");
     machine.memory.u64(lost, 1);
     let block = base.add(era.rva("KdDebuggerDataBlock").unwrap().into());
     let memory = &mut machine.memory;
-    // Outside of nt, with a number that would do.
+    // Outside nt, with a plausible value.
     let outside = Va(0xffff_f880_0f00_0000);
     memory.map_new(outside, 1);
     memory.u64(outside, spec.vm.physical_memory);
     memory.pointer(block.add(PHYSICAL_PAGES), outside);
-    // Inside, with more pages than there are.
+    // Inside nt, with more pages than the machine has.
     memory.u64(lost, spec.vm.physical_memory * 2);
     memory.pointer(block.add(AVAILABLE), lost);
 

@@ -1,6 +1,5 @@
-//! NT 5.2 for x64 (Server 2003, XP): no table knows its kernels by identity, so all comes
-
-//! from the debugger data block, from structure, and from the layouts of build 3790.
+//! NT 5.2 for x64 (Server 2003, XP): no table knows its kernels by identity, so everything
+//! comes from the debugger data block, from structure, and from the layouts of build 3790.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,8 +19,8 @@ use poolscope::synth::{Container, Machine, small};
 
 use crate::machines;
 
-/// Complete and kernel dumps: all that Windows wrote then. Which of the second headers a
-/// kernel dump has is not certain.
+/// Complete and kernel dumps: the only ones that Windows wrote then. It is unknown which of
+/// the two summary headers a kernel dump has, so both are tested.
 const CONTAINERS: [Container; 4] = [
     Container::Full,
     Container::Summary { bitmap_at: 0x28 },
@@ -67,7 +66,7 @@ fn in_use(index: &Snapshot) -> BTreeSet<Plain> {
     found(index, |b| b.state == Is::Allocated)
 }
 
-/// Tags, and what is outstanding of each.
+/// A tag and its outstanding allocations: blocks and bytes of each pool.
 type Account = (Tag, u64, u64, u64, u64);
 
 fn accounts(truth: &Truth) -> BTreeSet<Account> {
@@ -87,12 +86,12 @@ fn rows(engine: &Engine) -> BTreeSet<Account> {
     .collect()
 }
 
-/// What Windows counts as in use, and has pages for.
+/// Blocks that Windows counts as in use and whose pages exist.
 const HELD: [State; 2] = [State::Allocated, State::Unlisted];
 
 #[test]
-fn every_tag_is_reconciled_exactly_where_all_pages_are_there() {
-    // Lists as old processors have them, and as later ones.
+fn every_tag_reconciles_exactly_if_all_pages_are_present() {
+    // Lookaside lists in the format of early processors, and in that of later ones.
     for packed in [true, false] {
         let mut spec = machines::whole_spec(&SERVER_2003);
         spec.options.packed_slists = packed;
@@ -129,7 +128,7 @@ fn every_tag_is_reconciled_exactly_where_all_pages_are_there() {
 }
 
 #[test]
-fn the_tables_that_have_no_header_and_no_entry_are_found_as_the_trackers_count_them() {
+fn unlisted_tables_are_found_as_the_trackers_count_them() {
     let machine = machines::whole(&SERVER_2003);
     let own = laid(&machine.truth, &[State::Unlisted]);
     assert_eq!(
@@ -145,7 +144,7 @@ fn the_tables_that_have_no_header_and_no_entry_are_found_as_the_trackers_count_t
 }
 
 #[test]
-fn what_is_paged_out_left_out_or_broken_is_missing_and_nothing_else() {
+fn only_unreadable_or_damaged_blocks_are_missing() {
     for seed in 0..3 {
         let mut spec = small::of_era(&SERVER_2003);
         spec.seed = seed;
@@ -171,7 +170,7 @@ fn what_is_paged_out_left_out_or_broken_is_missing_and_nothing_else() {
                 truth.nonpaged_pages.omitted
             );
             assert!(index.totals.paged_pages.paged_out >= 4);
-            // Accounts do not depend on pages of blocks.
+            // Counters do not depend on the pages of the blocks.
             assert_eq!(rows(engine), accounts(truth));
             let total = engine.total_coverage(index);
             let gone = |pool| {
@@ -194,17 +193,17 @@ fn what_is_paged_out_left_out_or_broken_is_missing_and_nothing_else() {
     }
 }
 
-/// Later kernels mix a bit into such entries, which may be the only one of the page's
-/// number; those of NT 5.2 do not.
+/// Later kernels flip a bit in entries of paged-out pages, and it may be the only bit of
+/// the page number. NT 5.2 does not.
 #[test]
-fn a_page_in_the_page_file_is_so_whatever_its_number() {
+fn a_paged_out_page_is_recognised_whatever_its_number() {
     let mut spec = machines::whole_spec(&SERVER_2003);
     // No entry from which the mask could be inferred.
     spec.paged.transition = 0;
     let mut machine = Machine::build(&spec).unwrap();
     let page = Va(0xffff_fa9f_0000_0000);
     machine.memory.map(page, Entry::PageFile(0, 1 << 13));
-    // Its tables are new, and System's alone.
+    // Only System's page tables contain the new table.
     machine.header.directory_table = machine.memory.root().0;
     with(&machine, Container::Full, |engine, _| {
         let read = engine.kernel().space.u64(page);
@@ -213,7 +212,7 @@ fn a_page_in_the_page_file_is_so_whatever_its_number() {
 }
 
 #[test]
-fn one_table_for_all_processors_is_taken_whole_and_the_doubt_is_said() {
+fn a_single_table_for_all_processors_is_used_with_a_warning() {
     let mut spec = machines::whole_spec(&SERVER_2003);
     spec.options.one_tracker = true;
     spec.allocations = small::allocations(&spec);
@@ -231,7 +230,7 @@ fn one_table_for_all_processors_is_taken_whole_and_the_doubt_is_said() {
 }
 
 #[test]
-fn tables_that_are_not_found_are_said_and_the_rest_is_read() {
+fn missing_tables_are_reported_and_the_rest_is_read() {
     let mut machine = machines::whole(&SERVER_2003).clone();
     let nt = machine.truth.kernel_base;
     let rva = |name| u64::from(SERVER_2003.rva(name).unwrap());
@@ -253,9 +252,9 @@ fn tables_that_are_not_found_are_said_and_the_rest_is_read() {
     });
 }
 
-/// Bounds of nonpaged pool that have the drivers between them.
+/// Bounds of nonpaged pool that include the address range of the drivers.
 #[test]
-fn images_within_the_bounds_of_a_pool_are_no_pool() {
+fn images_within_the_bounds_of_a_pool_are_excluded() {
     let mut spec = machines::whole_spec(&SERVER_2003);
     spec.nonpaged.start = Va(0xffff_fadf_0000_0000);
     spec.vm.nonpaged_max = 0x10_0000;
@@ -291,13 +290,13 @@ fn without_bounds_the_fixed_addresses_are_walked() {
 }
 
 #[test]
-fn lookaside_lists_that_break_off_are_said() {
+fn lookaside_lists_that_break_off_are_reported() {
     let mut machine = machines::whole(&SERVER_2003).clone();
     let lists = SERVER_2003
         .rva("ExpSmallPagedPoolLookasideLists")
         .unwrap()
         .into();
-    // A depth, and a first entry where nothing is mapped.
+    // A depth, and a first entry at an unmapped address.
     let list = machine.truth.kernel_base.add(lists);
     machine.memory.u64(list.add(0x80), 2);
     machine.memory.u64(list.add(0x88), 0xffff_fa9f_0000_0001);
@@ -308,7 +307,7 @@ fn lookaside_lists_that_break_off_are_said() {
 }
 
 #[test]
-fn counters_are_read_by_the_debugger_data_block_and_the_others_are_unknown() {
+fn counters_outside_the_debugger_data_block_are_unknown() {
     let machine = machines::whole(&SERVER_2003);
     let truth = &machine.truth.vm;
     with(machine, Container::WIN7_KERNEL, |engine, _| {
@@ -343,7 +342,7 @@ fn counters_are_read_by_the_debugger_data_block_and_the_others_are_unknown() {
     });
 }
 
-/// Sessions of NT 5.2 have no table of their own for allocations of whole pages.
+/// Sessions of NT 5.2 have no separate table for allocations of a page and more.
 #[test]
 fn a_large_allocation_in_session_space_is_session_pool() {
     let mut machine = machines::whole(&SERVER_2003).clone();
@@ -364,7 +363,7 @@ fn a_large_allocation_in_session_space_is_session_pool() {
         let block = engine.big().at(va).copied().unwrap();
         assert_eq!((block.bytes, block.kind), (0x3000, PoolKind::Session));
         let gbig = tag(b"Gbig");
-        // Whose session's it is, nothing says.
+        // Nothing shows to which session it belongs.
         let listed: Vec<_> = index
             .allocated(&TagPattern::any())
             .filter(|b| b.tag == gbig)
@@ -376,7 +375,7 @@ fn a_large_allocation_in_session_space_is_session_pool() {
 }
 
 #[test]
-fn each_session_has_its_blocks_and_their_accounts_are_said_to_be_unknown() {
+fn each_session_has_its_blocks_and_unknown_counters() {
     let mut machine = machines::whole(&SERVER_2003).clone();
     let blocks = sessions::add(&mut machine, &SERVER_2003, &[Fault::None, Fault::None]);
     with(&machine, Container::WIN7_KERNEL, |engine, index| {

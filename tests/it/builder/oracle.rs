@@ -1,6 +1,5 @@
-//! A reader that is not ours opens what the builder makes, and agrees on everything it
-
-//! reads: `kdmp-parser`, for the types it knows (1, 5, 6, 8 and 10). goblin parses the images.
+//! An independent reader opens the builder's dumps, and agrees on everything that it reads:
+//! `kdmp-parser`, for the types that it supports (1, 5, 6, 8 and 10). goblin parses the images.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -109,7 +108,8 @@ fn virtual_reads_agree() {
                 let theirs = read_virtual(parser, block.va, 0x20);
                 let mut ours = [0; 0x20];
                 let valid = space.read(block.va, &mut ours).is_ok();
-                // Transition and prototype entries: a processor would fault, we read on.
+                // Transition and prototype entries: a processor would fault, but the engine
+                // reads the page.
                 assert!(theirs.is_none() || valid, "{:?}", block);
                 if let Some(theirs) = theirs {
                     assert_eq!(theirs, ours);
@@ -151,8 +151,7 @@ fn the_module_list_agrees() {
     }
 }
 
-/// Complete dumps of Server 2003; its kernel dumps are of a type that `kdmp-parser` does
-/// not know.
+/// Complete dumps of Server 2003. `kdmp-parser` does not support the type of its kernel dumps.
 #[test]
 fn a_complete_dump_of_server_2003_agrees() {
     let machine = machines::of_era(&SERVER_2003);
@@ -200,7 +199,7 @@ fn the_same_seed_gives_the_same_file() {
 }
 
 #[test]
-fn the_demo_agrees_too() {
+fn the_sample_dump_agrees() {
     let machine = demo::build().unwrap();
     written(&machine, Container::BitmapKernel, |_, parser| {
         check_modules(&machine.truth, parser);

@@ -75,7 +75,7 @@ fn each_session_has_its_own_blocks_at_the_same_addresses() {
                 engine.sessions().notes
             );
             assert_eq!(found(index), laid(&blocks, &[1, 2]), "{}", era.build);
-            // What the system has is what it has without sessions.
+            // System pool is the same as without sessions.
             let now: Vec<_> = index
                 .matching(&TagPattern::any())
                 .filter(|b| b.session.is_none())
@@ -94,7 +94,7 @@ fn each_session_has_its_own_blocks_at_the_same_addresses() {
 }
 
 #[test]
-fn a_session_whose_tables_or_structure_are_missing_is_said() {
+fn a_session_with_missing_tables_is_reported() {
     for era in ERAS {
         for fault in [Fault::NoTables, Fault::NoSpace] {
             let mut machine = machine(era);
@@ -116,7 +116,7 @@ fn a_session_whose_tables_or_structure_are_missing_is_said() {
 }
 
 #[test]
-fn a_list_of_blocks_is_in_order_within_each_pool() {
+fn blocks_are_in_order_within_each_pool() {
     let mut machine = machine(&WIN7);
     sessions::add(&mut machine, &WIN7, &[Fault::None; 3]);
     with(&machine, |engine, index| {
@@ -129,14 +129,14 @@ fn a_list_of_blocks_is_in_order_within_each_pool() {
                 assert_eq!(list.get(i as u64).as_ref(), Some(block));
             }
         }
-        // A page of a session's pool is shown from the first session that has it.
+        // For session pool, `pool` shows the page from the first session that has it.
         let block = index.blocks(tag(b"Ses1")).get(0).unwrap();
         let page = engine.pool_page(block.va).unwrap();
         assert!(page.blocks.iter().any(|b| b.block == block));
     });
 }
 
-/// A block of special pool: where, bytes, tag, which pool.
+/// A block of special pool: start, bytes, tag, pool.
 type OfSpecial = (Va, u64, Tag, PoolKind);
 
 fn specials() -> Vec<Special> {
@@ -212,7 +212,7 @@ fn paged_by_bit(special: &Special) -> PoolKind {
 }
 
 #[test]
-fn special_pool_is_read_where_windows_7_says_it_is() {
+fn special_pool_of_windows_7_is_read() {
     let mut machine = machine(&WIN7);
     let nt = Nt {
         era: &WIN7,
@@ -249,7 +249,7 @@ fn special_pool_has_a_region_in_windows_10_1607() {
 }
 
 #[test]
-fn special_pool_is_heaps_in_windows_10_2004() {
+fn special_pool_consists_of_heaps_in_windows_10_2004() {
     for (number, kind) in [
         (0, PoolKind::NonPaged),
         (1, PoolKind::NonPagedNx),
@@ -263,7 +263,7 @@ fn special_pool_is_heaps_in_windows_10_2004() {
 }
 
 #[test]
-fn verifier_is_said_when_it_was_on() {
+fn active_driver_verifier_is_reported() {
     let mut machine = machine(&WIN7);
     let verifier = |engine: &Engine| {
         let warnings = engine.warnings();
@@ -283,11 +283,11 @@ fn verifier_is_said_when_it_was_on() {
 }
 
 #[test]
-fn a_session_with_absurd_sizes_costs_its_pool_and_nothing_else() {
+fn a_session_with_absurd_sizes_costs_only_its_pool() {
     let mut machine = machine(&WIN7);
     let blocks = sessions::add(&mut machine, &WIN7, &[Fault::None; 2]);
-    // PoolTrackBigPagesSize, PoolTrackTableExpansionSize, PagedPoolEnd, and a list of
-    // freed blocks that is said to be long and leads to itself.
+    // PoolTrackBigPagesSize, PoolTrackTableExpansionSize, PagedPoolEnd, and a lookaside
+    // list with a large depth that points to itself.
     let space = Va(0xffff_f880_0400_0000);
     let absurd = [
         (0x1f48, 1 << 60),

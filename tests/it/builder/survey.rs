@@ -1,6 +1,5 @@
-//! Pool regions found by what pages hold, on builds that keep no table of them: Windows
-
-//! 8.1 with symbols (nonpaged pool), and without (both).
+//! Pool regions found from page contents, on builds without a table of regions: Windows 8.1
+//! with symbols (nonpaged pool), and without (both pools).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use poolscope::synth::paging::Entry;
 use poolscope::synth::truth::Pool;
 use poolscope::synth::{Container, Machine, Spec, small};
 
-/// Among the drivers and system mappings, where nothing of the machine is.
+/// An address between drivers and system mappings that the machine does not use.
 const ELSEWHERE: Va = Va(0xffff_f880_8000_0000);
 
 type Blocks = BTreeSet<(Va, u64)>;
@@ -22,7 +21,7 @@ type Blocks = BTreeSet<(Va, u64)>;
 fn spec(unknown: bool) -> Spec {
     let mut spec = small::of_era(&WIN81);
     spec.options.unknown_kernel = unknown;
-    // Of an unknown kernel, no bit of the address of a prototype entry can be guessed.
+    // For an unknown kernel, no bit of a prototype entry's address can be inferred.
     spec.paged.prototype = 0;
     spec.allocations = small::allocations(&spec);
     spec
@@ -50,7 +49,7 @@ fn says(notes: &[String], what: &str) -> bool {
     notes.iter().any(|note| note.contains(what))
 }
 
-/// Pages of small blocks of a pool that are in memory, and their frames.
+/// Resident pages of small blocks of a pool, and their frames.
 fn pages(machine: &Machine, pool: Pool) -> Vec<(Va, Pfn)> {
     let blocks = machine.truth.blocks.iter();
     let small = blocks.filter(|b| b.pool == pool && !b.big);
@@ -62,7 +61,7 @@ fn pages(machine: &Machine, pool: Pool) -> Vec<(Va, Pfn)> {
 }
 
 #[test]
-fn what_drivers_map_a_second_time_is_counted_once() {
+fn pool_that_drivers_map_again_is_counted_once() {
     for unknown in [false, true] {
         let machine = Machine::build(&spec(unknown)).unwrap();
         let (want, notes) = found(&machine);
@@ -73,7 +72,7 @@ fn what_drivers_map_a_second_time_is_counted_once() {
         let mut mapped = machine.clone();
         let all = pages(&machine, Pool::NonPaged);
         for (i, (_, frame)) in all.iter().step_by(3).enumerate() {
-            // Locked buffers among other pages of drivers.
+            // Locked buffers between other pages of drivers.
             let at = ELSEWHERE.add(i as u64 * 0x3000);
             mapped.memory.map(at, Entry::Data(*frame));
             mapped.memory.map_new(at.add(0x1000), 2);
@@ -85,7 +84,7 @@ fn what_drivers_map_a_second_time_is_counted_once() {
 }
 
 #[test]
-fn memory_mapped_whole_is_no_pool() {
+fn a_mapping_of_all_memory_is_not_pool() {
     let mut spec = spec(false);
     let (want, _) = found(&Machine::build(&spec).unwrap());
     spec.options.gigabyte_page = true;
@@ -97,7 +96,7 @@ fn memory_mapped_whole_is_no_pool() {
     );
 }
 
-/// Pages of pool, moved to chunks of a slot of their own among `filler` that hold none.
+/// Copies some pages of pool to a chunk in the middle of `filler` chunks without pool.
 fn moved(machine: &Machine, count: usize, filler: u64) -> Machine {
     let mut out = machine.clone();
     let whole = pages(machine, Pool::NonPaged)
@@ -131,10 +130,10 @@ fn moved(machine: &Machine, count: usize, filler: u64) -> Machine {
 }
 
 #[test]
-fn a_little_pool_among_much_else_is_found() {
+fn a_small_pool_region_is_found() {
     let machine = Machine::build(&spec(false)).unwrap();
     let (before, _) = found(&machine);
-    // One chunk in 151 that a sample of every fourth misses.
+    // A chunk among 151 that a sample of every fourth chunk misses.
     let (after, notes) = found(&moved(&machine, 8, 151));
     let new: Vec<_> = after.difference(&before).collect();
     assert!(new.len() >= 16, "{new:x?} {notes:?}");
@@ -143,7 +142,7 @@ fn a_little_pool_among_much_else_is_found() {
 }
 
 #[test]
-fn too_little_to_be_a_pool_is_said() {
+fn regions_too_small_to_be_pool_are_reported() {
     let machine = Machine::build(&spec(false)).unwrap();
     let (before, _) = found(&machine);
     let (after, notes) = found(&moved(&machine, 2, 3));
@@ -153,12 +152,12 @@ fn too_little_to_be_a_pool_is_said() {
 }
 
 #[test]
-fn memory_not_looked_into_is_said() {
+fn unsearched_memory_is_reported() {
     let machine = Machine::build(&spec(false)).unwrap();
     let (before, _) = found(&machine);
     let mut filled = machine.clone();
     let zeros = filled.memory.physical.allocate_aligned(512);
-    // More than the 2 GB that are looked through.
+    // More than the 2 GB that are searched.
     for chunk in 0..1100 {
         filled
             .memory

@@ -1,6 +1,5 @@
-//! Trackers at their limits: as many processors as Windows supports, tags without a place,
-
-//! tables of absurd sizes, lists that loop.
+//! Trackers at their limits: the maximum number of processors, tags without a slot, absurd
+//! table sizes, lists that loop.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use poolscope::synth::{Container, Machine, Spec, small};
 
 use crate::machines;
 
-/// Far more than any of these takes, and far less than what they guard against.
+/// Far more than each of these takes, and far less than an endless loop would.
 const SOON: Duration = Duration::from_secs(60);
 
 fn open<R>(machine: &Machine, f: impl FnOnce(&Engine) -> R) -> R {
@@ -32,12 +31,12 @@ fn open<R>(machine: &Machine, f: impl FnOnce(&Engine) -> R) -> R {
     out
 }
 
-/// Blocks of all tags that were found.
+/// The number of blocks found.
 fn blocks(index: &Snapshot) -> usize {
     index.matching(&TagPattern::any()).count()
 }
 
-/// The address of a variable of nt.
+/// The address of a variable in nt.
 fn variable(machine: &Machine, era: &Era, name: &str) -> Va {
     machine.truth.kernel_base.add(era.rva(name).unwrap().into())
 }
@@ -65,7 +64,7 @@ fn rows(machine: &Machine) -> BTreeMap<Tag, TagAccount> {
         .collect()
 }
 
-/// A machine with a table, not of all tags, for each processor.
+/// A machine with a tracker table for each processor; no table has all tags.
 fn of_processors(processors: u16) -> Spec {
     let mut spec = small::of_era(&WIN11);
     spec.processors = processors;
@@ -80,8 +79,9 @@ fn of_processors(processors: u16) -> Spec {
 }
 
 #[test]
-fn tables_of_2048_processors_add_up() {
-    // The most there are, and as many as are soon compared where no symbol leads to them.
+fn tracker_tables_of_2048_processors_add_up() {
+    // The maximum with symbols; fewer without, because the search for the tables compares
+    // them all.
     for (processors, unknown) in [(2048, false), (130, true)] {
         let mut spec = of_processors(processors);
         spec.options.unknown_kernel = unknown;
@@ -95,7 +95,7 @@ fn tables_of_2048_processors_add_up() {
 }
 
 #[test]
-fn tags_without_a_place_are_in_the_last_row() {
+fn tags_without_a_slot_are_in_the_overflow_row() {
     for era in [&WIN7, &WIN10_1607, &WIN11] {
         let mut spec = small::of_era(era);
         let lost = [*b"netv", *b"Leak"];
@@ -118,7 +118,7 @@ fn tags_without_a_place_are_in_the_last_row() {
                 sentences.iter().any(|s| s.contains("the row Ovfl"))
             };
             assert!(said(b"netv") && said(b"Leak") && !said(b"File"));
-            // In all, nothing is lost.
+            // The total includes the overflow row, so nothing is lost.
             let all = engine.total_coverage(&index);
             let outstanding =
                 |side: poolscope::analysis::coverage::Side| side.tracker.unwrap().blocks;
@@ -133,9 +133,9 @@ fn tags_without_a_place_are_in_the_last_row() {
     }
 }
 
-/// Between 1607 and 1809 it is not public which of two layouts entries have.
+/// Between 1607 and 1809, public symbols do not tell which of two layouts the entries have.
 #[test]
-fn entries_of_a_layout_that_only_the_hash_tells_are_read() {
+fn entries_are_read_if_only_the_hash_identifies_their_layout() {
     let machine = machines::of_era(&WIN10_1803);
     open(machine, |engine| {
         let notes = engine.warnings();
@@ -146,7 +146,7 @@ fn entries_of_a_layout_that_only_the_hash_tells_are_read() {
 }
 
 #[test]
-fn tables_of_absurd_sizes_are_refused_and_said() {
+fn tables_of_absurd_sizes_are_rejected_and_reported() {
     for era in [&WIN7, &WIN10_2004, &WIN11] {
         let spec = small::of_era(era);
         for (name, said) in [
@@ -168,7 +168,7 @@ fn tables_of_absurd_sizes_are_refused_and_said() {
     }
 }
 
-/// The largest size that is believed, for as many tables as the array has room for.
+/// The largest plausible size, for as many tables as the array can hold.
 #[test]
 fn tables_beyond_the_dump_are_not_added_up() {
     let mut machine = machines::of_era(&WIN11).clone();
@@ -186,9 +186,9 @@ fn tables_beyond_the_dump_are_not_added_up() {
     });
 }
 
-/// Lists of modules, processes and sessions whose second entry leads to itself.
+/// Lists of modules, processes and sessions whose second entry points to itself.
 #[test]
-fn lists_that_loop_end() {
+fn walking_a_looping_list_ends() {
     for era in [&WIN7, &WIN10_1607, &WIN10_2004] {
         for name in ["PsLoadedModuleList", "PsActiveProcessHead"] {
             let mut machine = machines::of_era(era).clone();
@@ -219,9 +219,9 @@ fn lists_that_loop_end() {
     }
 }
 
-/// Freed blocks on a lookaside list, the first of which leads to itself.
+/// A lookaside list whose first freed block points to itself.
 #[test]
-fn a_lookaside_list_that_loops_ends() {
+fn walking_a_looping_lookaside_list_ends() {
     for era in [&WIN7, &WIN10_1607] {
         let mut spec = small::of_era(era);
         spec.heaps = None;

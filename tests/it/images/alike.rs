@@ -1,12 +1,12 @@
-//! Evidence, comparisons and the screens of an image are those of the crash dump; what is
-//! cut off is said.
+//! Evidence, comparisons and screens of an image equal those of the crash dump; truncation
+//! is reported.
 
 use crate::screens::Screens;
 
 use super::*;
 
 #[test]
-fn evidence_diff_and_screens_of_an_image_are_those_of_the_dump() {
+fn evidence_diff_and_screens_of_an_image_equal_those_of_the_dump() {
     let folder = folder("alike");
     let machine = machine(&WIN10_2004);
     let dump = folder.join("full.dmp");
@@ -32,7 +32,7 @@ fn evidence_diff_and_screens_of_an_image_are_those_of_the_dump() {
         }
         for command in [&["refs", "Leak"][..], &["diagnose"], &["drivers"]] {
             let (verb, rest) = command.split_first().unwrap();
-            // Evidence was made with the contents of blocks, which `refs` alone does not read.
+            // Evidence includes block contents, which `refs` alone does not read.
             let of = |file: &str| {
                 let mut answer = asked(&[&[*verb, file], rest].concat());
                 answer.as_object_mut().unwrap().remove("contents_read");
@@ -69,11 +69,12 @@ fn evidence_diff_and_screens_of_an_image_are_those_of_the_dump() {
             assert!(["pinned", "unchanged"].contains(&trend), "{change}");
         }
         std::fs::remove_file(kept).unwrap();
-        // One is enough for the screens.
+        // One format is enough for the screens.
         if name == "c.vmrs" {
             let mut of_dump = Screens::open(&dump).unwrap();
             let mut of_image = Screens::open(&path).unwrap();
-            // `vm` was compared above; its screen says how many bytes of each file are holes.
+            // `vm` was compared above; its screen includes the bytes of holes, which differ
+            // by file.
             let [wanted, found] =
                 [&mut of_dump, &mut of_image].map(|screens| rows(&screens.keys("m")));
             assert_eq!(found, wanted);
@@ -82,7 +83,7 @@ fn evidence_diff_and_screens_of_an_image_are_those_of_the_dump() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// Rows of a screen behind the line that names the file.
+/// Rows of a screen below the line with the file name.
 fn rows(screen: &str) -> Vec<String> {
     let rows = screen.lines().skip(2);
     let rows = rows.filter(|row| !row.contains("holes") && !row.contains("walked"));
@@ -90,7 +91,7 @@ fn rows(screen: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_image_that_is_cut_says_so() {
+fn a_truncated_image_is_reported() {
     let folder = folder("cut");
     let machine = machine(&WIN7);
     let running = snapshot::run(&machine, &WIN7, &[Mode::Kernel, Mode::Kernel]).unwrap();

@@ -1,4 +1,4 @@
-//! Windows is found, and not fooled, in images that make it hard.
+//! Windows is found in difficult images, and remains of other kernels are not mistaken for it.
 
 use poolscope::memory::{PAGE_SIZE, Pfn, Va};
 use poolscope::synth::snapshot::Registers;
@@ -6,7 +6,8 @@ use poolscope::synth::snapshot::Running;
 
 use super::*;
 
-/// Slot of the top table that maps the tables themselves, and that of shared user data.
+/// The slot of the top table that maps the tables themselves, and the slot of shared user
+/// data.
 const SELF: usize = 0x1ed;
 const SHARED: usize = 0x1ef;
 const SHARED_USER_DATA: Va = Va(0xffff_f780_0000_0000);
@@ -19,7 +20,7 @@ fn put(page: &mut [u8; PAGE_SIZE as usize], slot: usize, frame: u64) {
     page[slot * 8..slot * 8 + 8].copy_from_slice(&entry(frame));
 }
 
-/// The page of shared user data, with another time.
+/// The page of shared user data, with an earlier time.
 fn shared(running: &Running, earlier: u64) -> [u8; PAGE_SIZE as usize] {
     let memory = &running.machine.memory;
     let frame = memory.frame(SHARED_USER_DATA).unwrap();
@@ -30,8 +31,8 @@ fn shared(running: &Running, earlier: u64) -> [u8; PAGE_SIZE as usize] {
     page
 }
 
-/// Tables at five frames from `at` on: a top table, and what leads to a page of shared user
-/// data.
+/// Page tables in five frames from `at` on: a top table, and the tables that lead to a page
+/// of shared user data.
 fn tables(running: &mut Running, at: u64, mut top: [u8; 4096], data: [u8; 4096]) {
     let physical = &mut running.machine.memory.physical;
     put(&mut top, SELF, at);
@@ -55,7 +56,7 @@ fn processors_in_user_mode_lead_to_the_kernel_through_their_control_block() {
         let info = check_info(&path, &wanted.1, "elf");
         let root = info["info"]["image"]["root_source"].as_str().unwrap();
         assert!(root.contains("KernelDirectoryTableBase"), "{root}");
-        // The low bits of CR3 are no address.
+        // The low bits of CR3 are not part of the address.
         let page = |info: &Value| {
             let table = info["dump"]["directory_table"].as_str().unwrap();
             table[..table.len() - 3].to_owned()
@@ -66,7 +67,7 @@ fn processors_in_user_mode_lead_to_the_kernel_through_their_control_block() {
 }
 
 #[test]
-fn tables_that_an_earlier_boot_left_are_not_taken() {
+fn page_tables_of_an_earlier_boot_are_not_used() {
     const DAY: u64 = 864_000_000_000;
     let folder = folder("decoys");
     let machine = machine(&WIN10_2004);
@@ -74,14 +75,14 @@ fn tables_that_an_earlier_boot_left_are_not_taken() {
     let memory = &running.machine.memory;
     let root = *memory.physical.page(memory.root().pfn()).unwrap();
     let earlier = shared(&running, DAY);
-    // All lie before the root of this boot: with rubbish for shared user data, with that of
-    // an earlier boot, and with no kernel.
+    // All of these are before the root of the current boot: one with random bytes for
+    // shared user data, one from an earlier boot, and one without a kernel.
     let now = shared(&running, 0);
     let decoys = [(root, [0xcc; 4096]), (root, earlier), ([0; 4096], now)];
     for (i, (top, data)) in decoys.into_iter().enumerate() {
         tables(&mut running, 0x10 + 5 * i as u64, top, data);
     }
-    // A start block that the earlier boot left leads to its tables.
+    // A start block of the earlier boot leads to its tables.
     let stub = running.machine.memory.physical.page_mut(Pfn(8));
     stub[..8].copy_from_slice(&0x0000_0001_0006_00e9u64.to_le_bytes());
     stub[0x70..0x78].copy_from_slice(&0xffff_f800_1234_5000u64.to_le_bytes());
@@ -92,8 +93,8 @@ fn tables_that_an_earlier_boot_left_are_not_taken() {
     let info = check_info(&path, &wanted.1, "raw");
     let table = format!("{:#x}", running.machine.memory.root().0);
     assert_eq!(info["dump"]["directory_table"], table);
-    // Processors that were stopped in such tables don't lead astray: one has no kernel, one
-    // none of Windows.
+    // Processors stopped in such tables do not mislead the search: one has no kernel, the
+    // other has no Windows.
     let off = |root: u64| Registers {
         cr0: 0x8005_0031,
         cr3: root << 12,
@@ -112,7 +113,7 @@ fn tables_that_an_earlier_boot_left_are_not_taken() {
 }
 
 #[test]
-fn tables_of_five_levels_are_found_by_cr4_and_by_search() {
+fn five_level_page_tables_are_found_by_cr4_and_by_search() {
     let folder = folder("five");
     let machine = machine(&WIN11);
     let wanted = of_dump(&machine, &folder);
@@ -120,11 +121,12 @@ fn tables_of_five_levels_are_found_by_cr4_and_by_search() {
     let memory = &mut running.machine.memory;
     let old = memory.root().pfn();
     let top = memory.physical.allocate(1);
-    // The upper half of 48 bits is the last slot; tables map themselves a level higher.
+    // With five levels, the upper half of 48 bits is the last slot, and tables map
+    // themselves one level higher.
     let page = memory.physical.page_mut(top);
     put(page, 0x1ff, old.0);
     put(page, SELF, top.0);
-    // Tables of four levels are no roots on such a machine: no other one maps itself.
+    // Tables with four levels cannot be roots on such a machine: no other table maps itself.
     for pfn in (0..memory.physical.end()).map(Pfn).filter(|p| *p != top) {
         let entry = |page: &[u8; PAGE_SIZE as usize]| {
             let bytes = page[SELF * 8..SELF * 8 + 8].try_into().unwrap();
@@ -167,7 +169,7 @@ fn tables_of_five_levels_are_found_by_cr4_and_by_search() {
 }
 
 #[test]
-fn a_kernel_where_none_is_loaded_is_found_by_its_debug_record() {
+fn a_kernel_at_an_unusual_address_is_found_by_its_debug_record() {
     let folder = folder("record");
     let mut spec = small::of_era(&WIN10_2004);
     spec.options.whole_images = false;
@@ -175,9 +177,9 @@ fn a_kernel_where_none_is_loaded_is_found_by_its_debug_record() {
     spec.allocations = small::allocations(&spec);
     let machine = Machine::build(&spec).unwrap();
     let mut running = snapshot::run(&machine, &WIN10_2004, &[Mode::Kernel]).unwrap();
-    // Nothing of the interrupt table is known.
+    // The interrupt table is unknown.
     running.cpus[0].idt = 0;
-    // A file of another kernel lies in memory too, and is mapped nowhere.
+    // A file of another kernel is in memory too, but not mapped.
     let physical = &mut running.machine.memory.physical;
     let stray = physical.allocate(1);
     physical.page_mut(stray)[0x40..0x44].copy_from_slice(b"RSDS");
@@ -193,7 +195,7 @@ fn a_kernel_where_none_is_loaded_is_found_by_its_debug_record() {
 }
 
 #[test]
-fn an_image_that_is_torn_says_how_torn() {
+fn an_inconsistent_image_is_reported() {
     let folder = folder("torn");
     let machine = machine(&WIN10_2004);
     let running = snapshot::run(&machine, &WIN10_2004, &[Mode::Kernel]).unwrap();
@@ -213,7 +215,7 @@ fn an_image_that_is_torn_says_how_torn() {
     let (whole, said) = links(&path);
     assert_eq!((whole.1, whole.2), (0, 0));
     assert!(!said.contains("inconsistent"), "{said}");
-    // The back link of one driver is of another moment.
+    // The back link of one driver was read at another moment.
     let mut torn = running.clone();
     let memory = &mut torn.machine.memory;
     let first = Va(memory.read(machine.header.loaded_modules));

@@ -1,4 +1,4 @@
-//! Images of a machine that still runs give the answers of its crash dump.
+//! Images of a running machine give the same answers as its crash dump.
 
 mod alike;
 mod finding;
@@ -27,7 +27,7 @@ const QEMU: Qemu = Qemu {
     sections_last: false,
 };
 
-/// A machine with everything resident, so that an image and a full dump hold the same.
+/// A machine with all pages resident, so that an image and a full dump have the same contents.
 fn machine(era: &'static Era) -> Machine {
     let mut spec = small::of_era(era);
     spec.processors = 2;
@@ -36,7 +36,7 @@ fn machine(era: &'static Era) -> Machine {
     Machine::build(&spec).unwrap()
 }
 
-/// Where the files of a test are; the program runs in the directory above.
+/// The folder of a test's files; the program runs in its parent directory.
 fn folder(name: &str) -> std::path::PathBuf {
     let folder = directory().join("images").join(name);
     let _ = std::fs::remove_dir_all(&folder);
@@ -44,7 +44,7 @@ fn folder(name: &str) -> std::path::PathBuf {
     folder
 }
 
-/// Answers without what tells the files apart.
+/// Answers without details that identify the file.
 fn answers(path: &Path) -> Vec<Value> {
     let path = path.to_str().unwrap();
     [
@@ -58,7 +58,7 @@ fn answers(path: &Path) -> Vec<Value> {
     .collect()
 }
 
-/// An answer without what tells the files apart.
+/// An answer without details that identify the file.
 fn asked(arguments: &[&str]) -> Value {
     let mut answer = json(arguments);
     let object = answer.as_object_mut().unwrap();
@@ -68,7 +68,7 @@ fn asked(arguments: &[&str]) -> Value {
     answer
 }
 
-/// Where two answers differ, without the rest of them.
+/// The differences between two answers.
 fn difference(found: &Value, wanted: &Value) -> String {
     let [found, wanted] = [found, wanted].map(|v| serde_json::to_string_pretty(v).unwrap());
     let lines = found.lines().zip(wanted.lines());
@@ -79,7 +79,7 @@ fn difference(found: &Value, wanted: &Value) -> String {
     )
 }
 
-/// Notes on holes of the file, which each container has others of.
+/// Removes notes on holes, which differ by container.
 fn forget_holes(answer: &mut Value) {
     match answer {
         Value::Array(items) => {
@@ -91,7 +91,7 @@ fn forget_holes(answer: &mut Value) {
     }
 }
 
-/// The same of the machine's crash dump, which has all of memory.
+/// The answers of the machine's complete crash dump.
 fn of_dump(machine: &Machine, folder: &Path) -> (Vec<Value>, Value) {
     let path = folder.join("full.dmp");
     machine.write(&path, Container::Full).unwrap();
@@ -100,7 +100,7 @@ fn of_dump(machine: &Machine, folder: &Path) -> (Vec<Value>, Value) {
     out
 }
 
-/// What `info` says of an image, held against the dump's.
+/// Compares `info` of an image with that of the dump.
 fn check_info(path: &Path, dump: &Value, format: &str) -> Value {
     let image = json(&["info", path.to_str().unwrap()]);
     let (here, there) = (&image["dump"], &dump["dump"]);
@@ -209,7 +209,7 @@ fn every_format_gives_the_answers_of_the_crash_dump() {
 }
 
 #[test]
-fn every_windows_is_found_without_a_header() {
+fn every_windows_version_is_found_without_a_header() {
     for (era, image, name, format) in [
         (&WIN7, Image::Vmware(VMWARE), "a.vmss", "vmware"),
         (&WIN81, Image::Raw, "b.raw", "raw"),
@@ -238,7 +238,7 @@ fn refusal(path: &Path) -> String {
 }
 
 #[test]
-fn other_files_are_named() {
+fn unsupported_images_are_named_with_a_conversion() {
     let folder = folder("named");
     let big = |start: &[u8]| {
         let mut bytes = start.to_vec();
@@ -327,7 +327,7 @@ fn other_files_are_named() {
         );
         assert_eq!(error.lines().count(), 1, "{error}");
     }
-    // Memory with no Windows in it.
+    // Memory without Windows.
     let path = folder.join("z.raw");
     std::fs::File::create(&path)
         .unwrap()

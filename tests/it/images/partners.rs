@@ -1,19 +1,20 @@
-//! VMware's two files: beside each other, given, missing, of two moments, with a hole.
+//! VMware's two files: side by side, given by option, missing, from different moments, with
+//! a hole.
 
 use super::*;
 
 #[test]
-fn parts_that_are_missing_are_said() {
+fn missing_partner_files_are_reported() {
     let folder = folder("partners");
     let machine = machine(&WIN7);
     let running = snapshot::run(&machine, &WIN7, &[Mode::Kernel, Mode::Kernel]).unwrap();
     let (state, memory) = (folder.join("a.vmsn"), folder.join("a.vmem"));
     running.write(&state, Image::Vmware(VMWARE)).unwrap();
-    // The memory is as good as the state to name.
+    // Naming the memory file works as well as naming the state.
     let dump = json(&["info", memory.to_str().unwrap()]);
     assert_eq!(dump["dump"]["format"], "vmware");
     assert!(!dump["warnings"].to_string().contains("missing"));
-    // Without its state it is memory as it stands in the file.
+    // Without its state, the file is read as raw memory.
     let alone = folder.join("b.vmem");
     std::fs::rename(&memory, &alone).unwrap();
     let error = refusal(&state);
@@ -29,7 +30,7 @@ fn parts_that_are_missing_are_said() {
             .to_string()
             .contains(".vmsn or .vmss is missing")
     );
-    // A state with no word of memory.
+    // A state without any mention of memory.
     let mut empty = 0xbed2_bed2u32.to_le_bytes().to_vec();
     empty.extend(8u32.to_le_bytes());
     empty.extend(1u32.to_le_bytes());
@@ -43,14 +44,14 @@ fn parts_that_are_missing_are_said() {
 }
 
 #[test]
-fn the_other_file_may_be_given() {
+fn the_partner_file_can_be_given() {
     let folder = folder("given");
     let machine = machine(&WIN7);
     let running = snapshot::run(&machine, &WIN7, &[Mode::Kernel, Mode::Kernel]).unwrap();
     let wanted = of_dump(&machine, &folder);
     let state = folder.join("a.vmsn");
     running.write(&state, Image::Vmware(VMWARE)).unwrap();
-    // On vSAN memory has a name of its own.
+    // On vSAN, the memory file has a different base name.
     let memory = folder.join("5d3f7c11-uuid");
     std::fs::rename(folder.join("a.vmem"), &memory).unwrap();
     let (state, memory) = (state.to_str().unwrap(), memory.to_str().unwrap());
@@ -61,13 +62,13 @@ fn the_other_file_may_be_given() {
     );
     let used = json(&["poolused", state, "--partner", memory]);
     assert_eq!(used["total"], wanted.0[1]["total"]);
-    // The other way round, where the name says that it is memory.
+    // The other way round, if the name identifies it as memory.
     let named = folder.join("b.vmem");
     std::fs::rename(memory, &named).unwrap();
     let named = named.to_str().unwrap();
     let info = json(&["info", named, "--partner", state]);
     assert_eq!(info["info"]["image"]["cpus"].as_array().unwrap().len(), 2);
-    // What can't be is refused, and nothing is taken in its place.
+    // Impossible combinations are refused; no other file is used instead.
     let refused = |arguments: &[&str]| {
         let output = poolscope(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
@@ -91,12 +92,12 @@ fn the_other_file_may_be_given() {
 
 /// VMware leaves the hole below 4 GB out of the file.
 #[test]
-fn the_hole_below_4_gb_is_left_out_with_a_state_and_without() {
+fn the_hole_below_4_gb_is_handled_with_and_without_a_state() {
     let folder = folder("hole");
     let mut spec = small::of_era(&WIN7);
     spec.options.whole_images = false;
     spec.options.gigabyte_page = false;
-    // Large pages and what is aligned come from the end of memory, above 4 GB.
+    // Large pages and aligned allocations come from the end of memory, above 4 GB.
     spec.runs = vec![(1, 0x9e), (0x100, 0xb_ff00), (0x10_0000, 0x4000)];
     spec.vm.physical_memory = 0x9e + 0xb_ff00 + 0x4000;
     spec.allocations = small::allocations(&spec);

@@ -1,4 +1,4 @@
-//! Every question, and how an answer compares with that of the whole dump.
+//! Asks every question, and compares the answers with those of the undamaged dump.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,32 +17,34 @@ pub const ANSWERS: [&str; 11] = [
     "diagnose", "stacks",
 ];
 
-/// What is asked for.
+/// Parameters of the questions.
 pub struct Probe {
     /// A block of pool, for `pool`.
     pub block: Va,
 }
 
-/// All answers of a dump; `None` where there is none.
+/// All answers of a dump; `None` for an error.
 #[derive(Default)]
 pub struct Asked {
     answers: Vec<Option<Value>>,
     warnings: BTreeSet<String>,
-    /// Why the dump is not opened at all.
+    /// Why the dump cannot be opened.
     pub refused: Option<String>,
 }
 
-/// What became of an answer.
+/// How an answer changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Same,
-    /// There is none, and an error says why.
+    /// There is no answer, and an error says why.
     None,
-    /// Another one, which says that something is missing or wrong, as warnings do.
+    /// A different answer; the answer itself or a warning says that something is missing or
+    /// wrong.
     Said,
-    /// Another one; that it can't be is said by the answer that holds it against others.
+    /// A different answer without a note; another answer that compares the data reports the
+    /// contradiction.
     Contradicted,
-    /// Another one, without a word: what is there could be so.
+    /// A different answer without any note: the damaged data is plausible.
     Believed,
 }
 
@@ -61,7 +63,7 @@ impl Outcome {
 fn json(engine: &Engine, answer: &impl Answer) -> Value {
     let mut out = Vec::new();
     report::write(engine, answer, Format::Json, &mut out).unwrap();
-    // The same question in the other formats is at least answered.
+    // The other formats must work too.
     for format in [Format::Text, Format::Csv, Format::Markdown] {
         report::write(engine, answer, format, &mut Vec::new()).unwrap();
     }
@@ -77,7 +79,7 @@ fn json(engine: &Engine, answer: &impl Answer) -> Value {
     value
 }
 
-/// Asks everything. A panic is a failure of the test, here and in a walk.
+/// Asks every question. A panic fails the test, even during a walk.
 pub fn ask(path: &Path, probe: &Probe) -> Asked {
     let asked = catch_unwind(AssertUnwindSafe(|| ask_all(path, probe)));
     asked.unwrap_or_else(|_| panic!("a panic on {}", path.display()))
@@ -153,7 +155,7 @@ fn ask_all(path: &Path, probe: &Probe) -> Asked {
     }
 }
 
-/// Sentences of an answer, and how many of its values are not known.
+/// Collects the sentences of an answer, and counts its unknown values.
 fn said(value: &Value, sentences: &mut BTreeSet<String>, unknown: &mut usize) {
     match value {
         Value::String(text) if text.matches(' ').count() > 2 => {
@@ -170,7 +172,7 @@ fn said(value: &Value, sentences: &mut BTreeSet<String>, unknown: &mut usize) {
     }
 }
 
-/// True when an answer says something that the other did not.
+/// True if an answer has notes that the other one lacks.
 fn says_more(value: &Value, than: &Value) -> bool {
     let of = |value| {
         let (mut sentences, mut unknown) = (BTreeSet::new(), 0);
@@ -182,7 +184,7 @@ fn says_more(value: &Value, than: &Value) -> bool {
 }
 
 impl Asked {
-    /// Against the answers of the whole dump.
+    /// Compares with the answers of the undamaged dump.
     pub fn outcome(&self, whole: &Asked) -> Vec<Outcome> {
         if self.refused.is_some() {
             return vec![Outcome::None; ANSWERS.len()];

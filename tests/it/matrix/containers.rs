@@ -1,10 +1,10 @@
-//! Where the structures of a container are in a file, by its format's description.
+//! Finds the structures of a container in a file, as its format is documented.
 
 use poolscope::synth::snapshot::{Image, Method, Qemu, Vmware};
 
 use super::places::{Kind, Place};
 
-/// A container and what is damaged in it.
+/// A container and the structures to damage.
 pub struct Case {
     pub image: Image,
     find: fn(&[u8], &mut Vec<Place>),
@@ -62,7 +62,7 @@ fn put(out: &mut Vec<Place>, name: &'static str, kind: Kind, at: usize, length: 
     out.push(Place::of_file(name, kind, at, length));
 }
 
-/// Where a text ends, the first time.
+/// The end of the first occurrence of a text.
 fn behind(bytes: &[u8], text: &[u8]) -> usize {
     memchr::memmem::find(bytes, text).unwrap() + text.len()
 }
@@ -89,7 +89,7 @@ fn vmware(bytes: &[u8], out: &mut Vec<Place>) {
         behind(bytes, b"regionsCount"),
         4,
     );
-    // One index stands before the value.
+    // One index precedes the value.
     let of = |name: &[u8]| behind(bytes, name) + 4;
     put(
         out,
@@ -105,7 +105,7 @@ fn vmware(bytes: &[u8], out: &mut Vec<Place>) {
         of(b"regionSize"),
         4,
     );
-    // Two indices.
+    // Two indices precede the value.
     let block = behind(bytes, b"\x06Memory") + 8;
     put(out, "vmware: size of the memory", Kind::Count, block, 8);
     let control = behind(bytes, b"CR64") + 4 + 16 + 2 + 3;
@@ -155,7 +155,7 @@ fn kdump(bytes: &[u8], out: &mut Vec<Place>) {
         0x40,
     );
     let descriptors = bitmaps + 2 * half;
-    // That of a page which is compressed.
+    // The descriptor of a compressed page.
     let packed = (0..)
         .map(|i| descriptors + i * 24)
         .find(|at| word(at + 12) != 0);
@@ -184,7 +184,7 @@ fn storage(bytes: &[u8], out: &mut Vec<Place>) {
     put(out, "vmrs: an object's place", Kind::Count, 0x2008 + 5, 8);
     put(out, "vmrs: an object's size", Kind::Count, 0x2008 + 13, 4);
     let name = behind(bytes, b"RamMemoryBlock0\0");
-    // The length of the array, or where it is, then its fields.
+    // The length of the array or its offset, then its fields.
     put(out, "vmrs: memory block 0", Kind::Bytes, name, 12);
     put(out, "vmrs: half", Kind::End, bytes.len() / 2, 0);
 }
@@ -193,8 +193,8 @@ fn tokens(bytes: &[u8], out: &mut Vec<Place>) {
     const NAME: &[u8] = b"RamBlock0\0";
     let value = behind(bytes, NAME);
     let size = u32::from_le_bytes(bytes[value..value + 4].try_into().unwrap()) as usize;
-    // A small block is in the table, behind its size; a larger one is elsewhere, at the
-    // offset behind its size. The flags are the second of 21 bytes before the name.
+    // A small block is in the table, after its size. A larger one is elsewhere, and its
+    // offset follows its size. The flags are the second of 21 bytes before the name.
     let outside = bytes[value - NAME.len() - 20] & 1 == 1;
     let block = match outside {
         true => u64_at(bytes, value + 4),

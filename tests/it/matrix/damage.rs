@@ -1,22 +1,22 @@
-//! Ways of damage.
+//! Kinds of damage.
 
 use super::places::Place;
 
-/// What is done to a structure.
+/// The damage to a structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
     Zero,
     Ones,
     Noise,
-    /// Its pointer or entry points at itself.
+    /// Its pointer or entry points to itself.
     Itself,
-    /// Its pointer leads back to where the list came from.
+    /// Its pointer leads back to an earlier entry of the list.
     Loop,
-    /// Its count or size is the largest there is.
+    /// Its count or size has the maximum value.
     Huge,
-    /// Another page of the dump is in its page's place.
+    /// Its page is replaced with another page of the dump.
     WrongPage,
-    /// The second half of its page is zeros, as of a write that was not finished.
+    /// The second half of its page is zero, as after an incomplete write.
     Torn,
     /// The file ends there.
     Cut,
@@ -38,7 +38,7 @@ impl Damage {
     }
 }
 
-/// The dump with that damage; `None` where it changes nothing.
+/// The damaged dump; `None` if the damage changes nothing.
 pub fn apply(bytes: &[u8], place: &Place, damage: Damage) -> Option<Vec<u8>> {
     let mut out = bytes.to_vec();
     let range = place.at..place.at + place.length;

@@ -1,5 +1,5 @@
-//! Whole dumps with one structure damaged, in each way that matters: what is answered,
-//! what is said, and that nothing else changed. The outcome is a table in the docs.
+//! Whole dumps with one damaged structure, in each relevant way. Checks the answers, the
+//! warnings, and that unrelated answers did not change. The results are a table in the docs.
 
 mod answers;
 mod containers;
@@ -24,10 +24,10 @@ use answers::{ANSWERS, Asked, Outcome, Probe};
 use damage::Damage;
 use places::Place;
 
-/// No question takes so long, on however busy a machine.
+/// No question takes this long, even on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A dump that is whole.
+/// An undamaged dump.
 struct Original {
     bytes: Vec<u8>,
     places: Vec<Place>,
@@ -43,7 +43,8 @@ impl Original {
         let mut spec = small::of_era(era);
         spec.processes = ["System", "a.exe", "b.exe"].map(String::from).to_vec();
         spec.options.whole_images = false;
-        // Those of the machine are for who has to find the tables without symbols.
+        // The usual number of idle tags helps to find the tables without symbols, which
+        // this test does not need.
         spec.options.idle_tags.truncate(8);
         let driver = spec.modules.iter_mut().find(|m| m.file == "leaker.sys");
         let version = Version::new("Example", "Backup", "Filter", [3, 2, 4120, 7]);
@@ -57,7 +58,8 @@ impl Original {
         }
         machine.write(&path, Container::BitmapKernel).unwrap();
         let bytes = fs::read(&path).unwrap();
-        // Holes are a reason for what is missing, and depend on the file system.
+        // Written again without holes: holes would be named as a reason for missing data,
+        // and depend on the file system.
         fs::write(&path, &bytes).unwrap();
         let (places, probe) = places::find(&path, &bytes);
         let asked = answers::ask(&path, &probe);
@@ -71,7 +73,7 @@ impl Original {
         }
     }
 
-    /// The machine of Windows 10 2004 while it runs, in a container.
+    /// The running machine of Windows 10 2004 in a container.
     fn in_container(case: &containers::Case, probe: Probe) -> Original {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("whole.image");
@@ -89,7 +91,7 @@ impl Original {
         }
     }
 
-    /// Writes the dump with a damage; `None` when that changes nothing.
+    /// Writes the damaged dump; `None` if the damage changes nothing.
     fn damaged(&self, name: &str, place: &Place, damage: Damage) -> Option<PathBuf> {
         let path = self.folder.path().join(name);
         fs::write(&path, damage::apply(&self.bytes, place, damage)?).unwrap();
@@ -142,7 +144,7 @@ fn run(original: &Original, keep: impl Fn(&Place) -> bool) -> Vec<Row> {
     rows
 }
 
-/// Nothing but what hangs on the structure may be another; each place says what does.
+/// Only answers that depend on the damaged structure may change; each place lists them.
 fn nothing_else_changed(original: &Original, rows: &[Row]) {
     let mut wrong = String::new();
     for row in rows {
@@ -153,7 +155,7 @@ fn nothing_else_changed(original: &Original, rows: &[Row]) {
             .unwrap();
         for (answer, outcome) in ANSWERS.iter().zip(&row.outcome) {
             let hangs = |name: &str| place.may.split(' ').any(|m| m == name);
-            // Stacks are joined to blocks, and their frames are named by modules.
+            // Stacks are joined to blocks, and modules give the names of their frames.
             let joined =
                 *answer == "stacks" && ["allocs", "modules", "refs"].into_iter().any(hangs);
             let may = place.may == "*" || hangs(answer) || joined;
@@ -185,7 +187,7 @@ fn table(rows: &[Row]) -> String {
     out
 }
 
-/// The table of an era is a part of the docs between two marks.
+/// The table of a Windows version is part of the docs, between two markers.
 fn is_documented(name: &str, rows: &[Row]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/corruption.md");
     let text = fs::read_to_string(&path).unwrap();
@@ -197,7 +199,7 @@ fn is_documented(name: &str, rows: &[Row]) {
     let to = text.find(&end).expect(name);
     let now = format!("\n{}\n", table(rows));
     if std::env::var_os("UPDATE_README").is_some() {
-        // The tests of the other eras write to the same file.
+        // The tests of the other versions write to the same file.
         static LOCK: Mutex<()> = Mutex::new(());
         let _held = LOCK.lock().unwrap();
         let text = fs::read_to_string(&path).unwrap();
@@ -230,15 +232,15 @@ fn holds(name: &str, original: &Original, keep: impl Fn(&Place) -> bool) {
 }
 
 #[test]
-fn windows_7_with_chains_of_blocks_and_sessions() {
+fn damage_on_windows_7_with_block_chains_and_sessions() {
     let original = Original::new(&era::WIN7, true);
     holds("7601", &original, |_| true);
 }
 
 #[test]
-fn windows_10_2004_with_segment_heaps() {
+fn damage_on_windows_10_2004_with_segment_heaps() {
     let original = Original::new(&era::WIN10_2004, false);
-    // The container is the same, and was asked about on the other.
+    // The container is the same, and the other test covers it.
     let inside = |name: &str| {
         !["header", "bitmap", "file"]
             .iter()
@@ -247,14 +249,14 @@ fn windows_10_2004_with_segment_heaps() {
     holds("19041", &original, |place| inside(place.name));
 }
 
-/// What is like on 19041 is not asked again.
+/// Structures that are the same on 19041 are not tested again.
 #[test]
-fn windows_11_24h2_with_its_own_layouts() {
+fn damage_on_windows_11_24h2_with_its_own_layouts() {
     let original = Original::new(&era::WIN11_24H2, false);
     holds("26100", &original, |place| place.is_of_era);
 }
 
-/// A machine that runs, for the containers of images.
+/// A running machine, for the containers of memory images.
 fn running() -> &'static Running {
     static RUNNING: OnceLock<Running> = OnceLock::new();
     RUNNING.get_or_init(|| {
@@ -268,7 +270,7 @@ fn running() -> &'static Running {
 }
 
 #[test]
-fn containers_of_images() {
+fn damage_in_containers_of_images() {
     let block = running()
         .machine
         .truth
@@ -285,10 +287,10 @@ fn containers_of_images() {
     is_documented("images", &rows);
 }
 
-/// Every other place, through the screen: panes are drawn, and the program is there
-/// afterwards.
+/// The UI with every second place damaged, in turn on two machines: panes are drawn without
+/// an internal error.
 #[test]
-fn the_screen_stands_on_damaged_dumps() {
+fn the_ui_survives_damaged_dumps() {
     for (turn, era) in [&era::WIN7, &era::WIN10_2004].into_iter().enumerate() {
         let original = Original::new(era, turn == 0);
         let places = original

@@ -1,4 +1,4 @@
-//! Where the structures are in a file, found on the whole dump.
+//! Finds the structures in the file of an undamaged dump.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use poolscope::pool::{Backend, TagPattern};
 use super::answers::Probe;
 use super::damage::Damage;
 
-/// What a place is, and so what can befall it.
+/// The kind of a place, which decides what damage is possible.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Fields.
+    /// Plain fields.
     Bytes,
-    /// A pointer to another of its kind.
+    /// A pointer to the next structure of its kind.
     Link,
-    /// A number of things, or a size.
+    /// A count or a size.
     Count,
     /// A page-table entry.
     Entry,
@@ -34,18 +34,18 @@ pub struct Place {
     kind: Kind,
     pub at: usize,
     pub length: usize,
-    /// What points at the place itself.
+    /// The value that points to the place itself.
     pub own: u64,
-    /// What points at where the list came from.
+    /// The value that points back to an earlier entry of the list.
     pub back: u64,
-    /// The answers that hang on it: names with blanks between, or `*`.
+    /// The answers that depend on it: names separated by spaces, or `*` for all.
     pub may: &'static str,
-    /// It is another on each Windows.
+    /// True if it differs between Windows versions.
     pub is_of_era: bool,
 }
 
 impl Place {
-    /// A part of the file that all answers hang on.
+    /// A part of the file that all answers depend on.
     pub fn of_file(name: &'static str, kind: Kind, at: usize, length: usize) -> Place {
         Place {
             name,
@@ -79,7 +79,7 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// A place by its offset in the file.
+    /// Adds a place by its offset in the file.
     fn file(
         &mut self,
         name: &'static str,
@@ -100,7 +100,7 @@ impl Finder<'_> {
         Some(at as usize + va.offset())
     }
 
-    /// A place by its address.
+    /// Adds a place by its address.
     fn memory(&mut self, name: &'static str, kind: Kind, va: Va, length: usize, may: &'static str) {
         let (va, length) = match kind {
             Kind::Page => (va.page(), 0x1000),
@@ -119,12 +119,12 @@ impl Finder<'_> {
         });
     }
 
-    /// The place found last is another on each Windows.
+    /// Marks the last place as different between Windows versions.
     fn of_era(&mut self) {
         self.places.last_mut().unwrap().is_of_era = true;
     }
 
-    /// What the loop of the place found last leads back to.
+    /// Sets the address to which the last place can loop back.
     fn back(&mut self, to: Va) {
         self.places.last_mut().unwrap().back = to.0;
     }
@@ -133,8 +133,8 @@ impl Finder<'_> {
         self.engine.kernel().space.u64(va).unwrap()
     }
 
-    /// Offsets in the file of the entries that map an address, the top table's first, and
-    /// the frames of their tables.
+    /// File offsets of the page table entries that map an address, the top table's first,
+    /// and the frames of their tables.
     fn entries(&self, va: Va) -> Vec<(usize, u64)> {
         let dump = self.engine.dump();
         let mut table = self.engine.kernel().space.root().0;
@@ -152,7 +152,7 @@ impl Finder<'_> {
         out
     }
 
-    /// An entry, which maps its own table when it points at itself.
+    /// Adds a page table entry; if it points to itself, it maps its own table.
     fn entry(&mut self, name: &'static str, (at, table): (usize, u64), may: &'static str) {
         self.file(name, Kind::Entry, (at, 8), may);
         self.places.last_mut().unwrap().own = table << 12 | 0x63;
@@ -249,7 +249,7 @@ impl Finder<'_> {
 
     fn tables(&mut self) {
         let kernel = self.engine.kernel();
-        // Heaps ask the trackers which tags there are.
+        // Heap walking asks the trackers which tags exist.
         const ACCOUNTS: &str = "info vm poolused allocs contents objects diagnose";
         let table = self.engine.trackers().tables[0];
         for name in ["ExPoolTagTables", "PoolTrackTable"] {
@@ -278,7 +278,7 @@ impl Finder<'_> {
             Ok(state) => state.at,
             Err(_) => kernel.symbol("MmAvailablePages").unwrap(),
         };
-        // Where pool is hangs on what is beside the counters.
+        // The location of the pool depends on structures near the counters.
         const COUNTED: &str = "info vm allocs pool contents objects diagnose poolused";
         self.memory("!vm: counters", Kind::Bytes, counters, 0x400, COUNTED);
         self.of_era();
@@ -302,7 +302,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Small blocks, of which `pool` is asked about one.
+    /// Adds small blocks; returns one of them for `pool`.
     fn pool(&mut self, blocks: &[Block]) -> Va {
         const WALKED: &str = "allocs pool contents objects diagnose";
         let find = |backend, tag: &str| {
@@ -384,7 +384,7 @@ impl Finder<'_> {
         let context = &pool.heaps.contexts[0];
         self.memory("heaps: a context", Kind::Bytes, context.at, 0x40, WALKED);
         self.of_era();
-        // `!vm` divides the nonpaged pools by what the heaps count.
+        // `!vm` splits nonpaged pool by the heaps' counters.
         const COUNTED: &str = "info vm allocs pool contents objects diagnose";
         self.memory("heaps: a heap", Kind::Bytes, context.heap, 0x100, COUNTED);
         self.of_era();
@@ -397,7 +397,7 @@ impl Finder<'_> {
         self.of_era();
     }
 
-    /// What Driver Verifier recorded.
+    /// Adds the records of Driver Verifier.
     fn verifier(&mut self) {
         let read = self.engine.verifier();
         let (Some(driver), Some(log)) = (read.drivers.first(), &read.log) else {
@@ -460,7 +460,7 @@ impl Finder<'_> {
     }
 }
 
-/// All of them, and what is asked for.
+/// All places of a dump, and the parameters of the questions.
 pub fn find(path: &Path, bytes: &[u8]) -> (Vec<Place>, Probe) {
     let engine = Engine::open(path, &Options::default()).unwrap();
     let index = engine.index(Default::default()).unwrap();

@@ -1,24 +1,24 @@
-//! A driver written instruction by instruction, put over the pages of one that the builder
-//! made: code, unwind data and variables are this file's own.
+//! A driver written instruction by instruction over the pages of one of the builder's
+//! drivers: this file defines its code, unwind data and variables.
 
 use std::collections::HashMap;
 
 use poolscope::memory::Va;
 use poolscope::synth::{Machine, ModuleSpec, Spec};
 
-/// Pages of the builder's layout for an image of this size: headers, .text, .rdata, .data
-/// (a tenth of what is left), .pdata, INIT and .rsrc.
+/// The builder's layout of an image of this size, in pages: headers, .text, .rdata, .data
+/// (a tenth of the rest), .pdata, INIT and .rsrc.
 pub const SIZE: u32 = 0x4_0000;
 const TEXT: u32 = 0x1000;
 const RDATA: u32 = 0x3_7000;
 const DATA: u32 = 0x3_8000;
 const PDATA: u32 = 0x3_d000;
-/// Unwind data goes where the builder puts nothing.
+/// Unwind data goes where the builder writes nothing.
 const XDATA: u32 = 0x3_f000;
 /// The data directories: eight bytes each.
 const DIRECTORIES: u64 = 0xe8 + 0x18 + 0x70;
 
-/// What a driver is loaded as.
+/// The specification of a driver for the builder.
 pub fn module(file: &str, base: Va, imports: &[(&str, &str)]) -> ModuleSpec {
     ModuleSpec {
         file: file.into(),
@@ -36,7 +36,7 @@ pub fn module(file: &str, base: Va, imports: &[(&str, &str)]) -> ModuleSpec {
     }
 }
 
-/// One of the drivers of a machine, while it is written.
+/// A driver of a machine, while it is written.
 pub struct Driver {
     pub base: Va,
     slots: HashMap<String, u32>,
@@ -56,7 +56,7 @@ impl Driver {
                 files.push(file);
             }
         }
-        // The address table is the first thing in .rdata; a zero ends each file's slots.
+        // The import address table is first in .rdata; a zero ends the slots of each file.
         let mut at = RDATA;
         for file in files {
             for (_, name) in module.imports.iter().filter(|i| i.0 == file) {
@@ -84,12 +84,12 @@ impl Driver {
             .unwrap_or_else(|| panic!("{name} is not imported"))
     }
 
-    /// Where the next function begins.
+    /// The RVA of the next function.
     pub fn next(&self) -> u32 {
         TEXT + (self.code.len() as u32).next_multiple_of(16)
     }
 
-    /// Puts a function there; with unwind data, or as one without a frame.
+    /// Adds a function; without a frame, it has no unwind data.
     pub fn add_parts(&mut self, (rva, bytes): (u32, Vec<u8>), has_frame: bool) -> u32 {
         let start = self.next();
         assert_eq!(start, rva);
@@ -103,8 +103,7 @@ impl Driver {
         start
     }
 
-    /// Makes the last function's unwind data end at an RVA, behind which a piece begins
-    /// that is chained to it.
+    /// Ends the last function's unwind data at an RVA, and starts a chained piece there.
     pub fn split(&mut self, at: u32) {
         let last = self.pieces.last_mut().unwrap();
         let (start, end) = (last.0, last.1);
@@ -127,13 +126,14 @@ impl Driver {
         }
     }
 
-    /// Writes everything into the machine's memory; without `unwind`, the image has none.
+    /// Writes the driver to the machine's memory; without `unwind`, the image has no unwind
+    /// data.
     pub fn load(&self, machine: &mut Machine, unwind: bool) {
         let memory = &mut machine.memory;
         let mut write = |rva: u32, bytes: &[u8]| {
             let pages = rva / 0x1000..(rva + bytes.len() as u32).div_ceil(0x1000);
             for va in pages.map(|n| self.base.add(u64::from(n) * 0x1000)) {
-                // The builder leaves pages out that hold nothing.
+                // The builder omits pages without contents.
                 if memory.frame(va).is_none() {
                     memory.map_new(va, 1);
                 }
@@ -146,7 +146,7 @@ impl Driver {
         }
         let mut pieces = self.pieces.clone();
         pieces.sort_unstable();
-        // UNWIND_INFO of a plain function; then those that are chained to one.
+        // UNWIND_INFO of a plain function, followed by chained ones.
         write(XDATA, &[1, 4, 1, 0, 4, 0x42, 0, 0]);
         let mut table = Vec::new();
         for (n, (start, end, parent)) in pieces.iter().enumerate() {
@@ -172,7 +172,7 @@ impl Driver {
     }
 }
 
-/// A function while it is written.
+/// A function, while it is written.
 pub struct Code<'d> {
     driver: &'d Driver,
     pub rva: u32,
@@ -196,7 +196,7 @@ impl Code<'_> {
         self.put(opcode).put(&tag)
     }
 
-    /// An instruction that ends with the distance to an RVA.
+    /// An instruction that ends with the relative address of an RVA.
     pub fn to(&mut self, opcode: &[u8], rva: u32) -> &mut Self {
         let next = self.rva + (self.bytes.len() + opcode.len()) as u32 + 4;
         self.dword(opcode, rva.wrapping_sub(next))
@@ -239,7 +239,7 @@ impl Code<'_> {
         self
     }
 
-    /// A jump with a distance of four bytes: `e9`, `0f 84`.
+    /// A jump with a four-byte displacement: `e9`, `0f 84`.
     pub fn jump(&mut self, opcode: &[u8], label: usize) -> &mut Self {
         self.dword(opcode, 0);
         self.jumps.push((self.bytes.len() - 4, label));
@@ -250,7 +250,7 @@ impl Code<'_> {
         self.rva + self.bytes.len() as u32
     }
 
-    /// Where it is, and its bytes.
+    /// Its RVA and its bytes.
     pub fn into_parts(mut self) -> (u32, Vec<u8>) {
         for (at, label) in self.jumps {
             let target = self.labels[label].unwrap();

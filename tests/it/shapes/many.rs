@@ -1,8 +1,8 @@
-//! A machine with as many drivers and tags as a large server has, and how long the one pass
-//! over them takes.
+//! A machine with as many drivers and tags as a large server, and the time of the single
+//! pass over them.
 //!
-//! `cargo test --release --test it shapes::many -- --ignored --nocapture` times the pass
-//! alone; `cargo bench --bench diagnose` times the program on a dump of this machine.
+//! `cargo test --release --test it shapes::many -- --ignored --nocapture` times only the pass;
+//! `cargo bench --bench diagnose` times the program on a dump of this machine.
 
 use std::time::Instant;
 
@@ -24,13 +24,13 @@ use super::{IMPORTS, open, spec, tag};
 pub const DRIVERS: u64 = 210;
 pub const TAGS: usize = 547;
 const FUNCTIONS: usize = 250;
-/// Functions of each driver whose tags are looked for.
+/// Number of functions with a tag in each driver.
 const WITH_TAG: usize = 26;
-/// The tag of one driver's alone that was never freed.
+/// A tag that only one driver uses, and that was never freed.
 pub const LEAK: [u8; 4] = *b"Qx7z";
 /// The driver and the function that allocate with it.
 const LEAKER: (u64, usize) = (17, 3);
-/// The leak's part of the pool.
+/// The leak's share of the pool is one in this many.
 const OF_LEAK: u64 = 6;
 
 fn name(n: usize) -> [u8; 4] {
@@ -38,8 +38,7 @@ fn name(n: usize) -> [u8; 4] {
     [b'~', digit(n / 32), digit(n), b'm']
 }
 
-/// The machine, with so many pages of pool beside what all machines have, and the bytes of
-/// code in its drivers.
+/// The machine with this many additional pages of pool, and the bytes of code in its drivers.
 pub fn machine(pages: u64) -> (Machine, u64) {
     let mut spec = spec();
     let frames = pages + pages / 64 + 0x1_0000;
@@ -65,7 +64,7 @@ pub fn machine(pages: u64) -> (Machine, u64) {
         spec.options.unfreed = vec![LEAK];
     }
     spec.allocations = small::allocations(&spec);
-    // Each has a block at least.
+    // Each tag has at least one block.
     let each = (0..TAGS).map(|n| Allocation::new(name(n), Pool::NonPaged, 0x60));
     spec.allocations.extend(each);
     let mut machine = Machine::build(&spec).unwrap();
@@ -123,7 +122,7 @@ fn all_tags_in_all_drivers_are_found_in_time() {
     println!(
         "{TAGS} tags in {DRIVERS} drivers of {code_bytes} bytes of code: {places} places, {certain} with a function that takes the tag; searched after {searched:?}, all after {took:?}"
     );
-    // One of them has the tag that leaks.
+    // One reference is to the leaking tag instead.
     assert!(places + 1 >= DRIVERS as usize * WITH_TAG && certain >= places * 99 / 100);
     assert!(took.as_secs_f64() < 2.0, "{took:?}");
 }

@@ -1,5 +1,5 @@
-//! Shapes of code that real drivers have, each in a driver of its own hand: the tag lives
-//! across calls and branches, the call goes through tables, thunks and pointers.
+//! Patterns of code in real drivers, each in a hand-written driver: the tag survives calls
+//! and branches, and calls go through tables, thunks and pointers.
 
 mod driver;
 pub mod many;
@@ -22,8 +22,8 @@ const FREE: &str = "ExFreePoolWithTag";
 const SHAPES: Va = Va(0xffff_f880_0400_0000);
 const BARE: Va = Va(0xffff_f880_0410_0000);
 
-/// Functions that take a tag and that the machine of the other forms does not have: the
-/// file, the name, the argument with the tag.
+/// Functions with a tag argument that the other machine's forms do not cover: file, name,
+/// and the argument with the tag.
 const MORE: [(&str, &str, u8); 14] = [
     ("ndis.sys", "NdisAllocateGenericObject", 2),
     ("ndis.sys", "NdisAllocateCloneOidRequest", 3),
@@ -80,7 +80,7 @@ fn spec() -> Spec {
             exporter.exports.push(name.into());
         }
     }
-    // The builder binds imports to images that come before.
+    // The builder binds imports only to earlier images.
     spec.modules.extend(extra);
     let mut imports: Vec<(&str, &str)> = IMPORTS.to_vec();
     imports.extend(MORE.iter().map(|m| (m.0, m.1)));
@@ -102,12 +102,12 @@ fn tag(bytes: &[u8; 4]) -> Tag {
     Tag::new(u32::from_le_bytes(*bytes))
 }
 
-/// What a place must be: tag, function, what it does, confidence, RVA of the function.
+/// The expected reference: tag, function, role, confidence, RVA of the function.
 type Truth = ([u8; 4], &'static str, Role, Confidence, u32);
 
 const CERTAIN: Confidence = Confidence::Certain;
 
-/// All of these tags in one pass.
+/// Surveys all of these tags in one pass.
 fn survey(engine: &Engine, truths: &[Truth]) -> Survey {
     let tags: Vec<Tag> = truths.iter().map(|truth| tag(&truth.0)).collect();
     let (kernel, sessions) = (engine.kernel(), engine.sessions());
@@ -172,7 +172,7 @@ fn only<'f>(found: &'f References, name: &str) -> &'f Reference {
 }
 
 #[test]
-fn every_shape_is_followed() {
+fn every_code_pattern_is_followed() {
     let spec = spec();
     let mut machine = Machine::build(&spec).unwrap();
     let mut shapes = Driver::new(&spec, &machine, "shapes.sys");
@@ -184,20 +184,21 @@ fn every_shape_is_followed() {
     more(&mut w);
     truths.extend(w.truths);
     shapes.load(&mut machine, true);
-    // The same code in a driver whose unwind data is gone.
+    // The same code in a driver without unwind data.
     let mut bare = Driver::new(&spec, &machine, "bare.sys");
     let in_bare = write(&mut bare, framework_base(&spec));
     bare.load(&mut machine, false);
     let (_folder, engine) = open(&machine);
     let wrong = check(&engine, "shapes", &truths, true);
     assert!(wrong.is_empty(), "{wrong:#?}");
-    // One tag by itself is found to be the same.
+    // A search for a single tag gives the same result.
     let all = survey(&engine, &truths);
     for truth in truths.iter().step_by(5) {
         let found = engine.references(tag(&truth.0)).found;
         assert_eq!(found, all.places(tag(&truth.0)));
     }
-    // A call that takes the tag where it is loaded needs no unwind data to be certain.
+    // If a call receives the tag right where it is loaded, the reference is certain even
+    // without unwind data.
     let straight = [
         *b"LvLo", *b"LvRg", *b"LvCl", *b"LvLp", *b"TgTh", *b"FrL1", *b"FrLa", *b"KmDi",
     ];
@@ -208,7 +209,8 @@ fn every_shape_is_followed() {
     let wrong = check(&engine, "bare", &in_bare, false);
     assert!(wrong.is_empty(), "{wrong:#?}");
 
-    // Both that may be called are named, and all that take one constant.
+    // If either of two functions may be called, both are named; so are all calls that
+    // receive the same constant.
     let both = engine.references(tag(b"TgRt"));
     let both = &only(&both, "shapes").verdict;
     assert!(both.reason.contains("ExAllocatePool2"), "{}", both.reason);
@@ -229,7 +231,7 @@ fn every_shape_is_followed() {
         .map(|c| c.role)
         .collect();
     assert_eq!(roles, [Role::Allocation, Role::Free]);
-    // Chance is no sign of anybody.
+    // A coincidental match is not evidence for a module.
     let chance = engine.references(tag(b"TkSt"));
     assert!(
         chance
@@ -242,7 +244,8 @@ fn every_shape_is_followed() {
 #[test]
 fn names_of_a_paged_out_export_table_come_from_other_importers() {
     let mut spec = spec();
-    // forms.sys has the names of its imports, and shapes.sys has given them back.
+    // forms.sys still has the names of its imports; shapes.sys has discarded them with its
+    // INIT section.
     for module in &mut spec.modules {
         module.names_in_init |= module.file == "plain.sys";
     }
@@ -257,7 +260,7 @@ fn names_of_a_paged_out_export_table_come_from_other_importers() {
     shapes.load(&mut machine, true);
     let ndis = spec.modules.iter().find(|m| m.file == "ndis.sys").unwrap();
     let (base, size) = (ndis.base, ndis.size);
-    // All of its read-only data, where the export table is.
+    // All of its read-only data, including the export table.
     for page in 1..size / 0x1000 {
         let va = base.add(u64::from(page) * 0x1000);
         if let Some(frame) = machine.memory.frame(va) {
@@ -269,8 +272,8 @@ fn names_of_a_paged_out_export_table_come_from_other_importers() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// A large export table, of which one page after the other is not in the dump: that costs
-/// the names on the page.
+/// A large export table with one page after the other missing: each costs only the names on
+/// that page.
 #[test]
 fn a_page_of_an_export_table_costs_its_own_names() {
     const API: &str = "FltAllocatePoolAlignedWithTag";
@@ -321,7 +324,8 @@ fn a_page_of_an_export_table_costs_its_own_names() {
         let (_folder, engine) = open(&damaged);
         named += u32::from(check(&engine, "shapes", &truths, true).is_empty());
     }
-    // The directory, and the entries of this name in three tables and the name itself.
+    // Only these pages matter: the directory, the entries of this name in three tables, and
+    // the name itself.
     assert!(pages > 8 && named + 5 >= pages, "{named} of {pages}");
 }
 
@@ -341,7 +345,7 @@ fn a_driver_of_the_framework_is_known_without_the_names_of_its_imports() {
 }
 
 #[test]
-fn the_instructions_of_a_place_are_listed_up_to_the_call() {
+fn instructions_are_listed_from_the_reference_to_the_call() {
     let spec = spec();
     let mut machine = Machine::build(&spec).unwrap();
     let mut shapes = Driver::new(&spec, &machine, "shapes.sys");
@@ -375,13 +379,13 @@ fn the_instructions_of_a_place_are_listed_up_to_the_call() {
     let call = lines.iter().find(|l| l.takes_tag).unwrap();
     assert_eq!(call.function.as_deref(), Some(POOL));
     assert_eq!(call.bytes[..2], [0xff, 0x15]);
-    // What is far apart is listed around the tag and around the call.
+    // If the tag and the call are far apart, the listing shows the instructions around both.
     let far = listed(b"LiFr");
     assert!(far.len() < 40 && far.iter().any(|l| l.gap) && far.iter().any(|l| l.takes_tag));
 }
 
 #[test]
-fn a_librarys_copy_is_marked_as_one() {
+fn a_copy_of_a_library_is_marked_as_one() {
     let spec = spec();
     let mut machine = Machine::build(&spec).unwrap();
     let mut shapes = Driver::new(&spec, &machine, "shapes.sys");

@@ -1,5 +1,5 @@
-//! Functions made at random with a known truth: where the tag goes, and whether a call
-//! takes it in the end.
+//! Random functions with a known result: how the tag moves, and whether a call receives it
+//! in the end.
 
 use poolscope::analysis::references::{Confidence, Role};
 use poolscope::synth::Machine;
@@ -9,7 +9,7 @@ use super::driver::{Code, Driver};
 use super::written::{SIZES, fill};
 use super::{FREE, POOL, Truth, check, open, spec};
 
-/// Where the tag is kept.
+/// The location of the tag.
 #[derive(Clone, Copy, Debug)]
 pub enum Keeper {
     /// ebx, esi, edi, r12d to r15d.
@@ -18,7 +18,7 @@ pub enum Keeper {
     Slot(u8),
 }
 
-/// What happens before the call.
+/// A step before the call.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     Filler(usize),
@@ -29,15 +29,15 @@ pub enum Step {
     Loop(usize),
     /// Both sides of a condition.
     Diamond,
-    /// The tag moves on.
+    /// The tag moves to another location.
     Moves(Keeper),
-    /// The function returns on one side.
+    /// One branch returns.
     Returns,
-    /// The tag is also freed with.
+    /// The tag is also passed to a free function.
     Frees,
 }
 
-/// How the call is made.
+/// The form of the call.
 #[derive(Clone, Copy, Debug)]
 pub enum How {
     Import,
@@ -53,7 +53,7 @@ pub struct Plan {
     first: Keeper,
     steps: Vec<Step>,
     how: How,
-    /// What keeps the tag is overwritten before the call.
+    /// The location of the tag is overwritten before the call.
     pub lost: bool,
 }
 
@@ -73,7 +73,7 @@ fn slot(n: u8) -> u8 {
     0x50 + n * 8
 }
 
-/// Loads a 32-bit register from where the tag is.
+/// Loads a 32-bit register from the location of the tag.
 fn fetch(c: &mut Code, to: u8, keeper: Keeper) {
     match keeper {
         Keeper::Register(n) => mov(c, to, REGISTERS[n]),
@@ -86,7 +86,7 @@ fn fetch(c: &mut Code, to: u8, keeper: Keeper) {
     }
 }
 
-/// Puts a 32-bit register there.
+/// Stores a 32-bit register to the location of the tag.
 fn keep(c: &mut Code, keeper: Keeper, from: u8) {
     match keeper {
         Keeper::Register(n) => mov(c, REGISTERS[n], from),
@@ -143,7 +143,7 @@ fn step(c: &mut Code, step: Step, at: &mut Keeper) {
             c.here(end);
         }
         Step::Moves(to) => {
-            // By eax, which no fill keeps.
+            // Through eax, which the filler instructions may overwrite.
             fetch(c, 0, *at);
             keep(c, to, 0);
             *at = to;
@@ -240,9 +240,9 @@ pub fn plans() -> impl Strategy<Value = Plan> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 0, ..ProptestConfig::default() })]
 
-    /// Each case is a driver of many functions, since a machine takes long to build.
+    /// Each case is a driver with many functions, because building a machine takes long.
     #[test]
-    fn random_functions_are_what_they_were_made_as(plans in proptest::collection::vec(plans(), 220)) {
+    fn random_functions_are_analysed_correctly(plans in proptest::collection::vec(plans(), 220)) {
         let spec = spec();
         let mut machine = Machine::build(&spec).unwrap();
         let mut driver = Driver::new(&spec, &machine, "shapes.sys");

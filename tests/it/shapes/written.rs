@@ -1,4 +1,4 @@
-//! The code of each shape, byte by byte, with what a place of it must be.
+//! The code of each pattern, byte by byte, with its expected reference.
 
 use poolscope::analysis::references::{Confidence, Role};
 use poolscope::memory::Va;
@@ -9,7 +9,7 @@ use super::{CERTAIN, FREE, MORE, POOL, Truth};
 /// `mov ecx, PagedPool; mov edx, 40h`
 pub(super) const SIZES: [u8; 10] = [0xb9, 1, 0, 0, 0, 0xba, 0x40, 0, 0, 0];
 
-/// Instructions of many kinds that leave rbx, rsi, rdi, r8 and r12 to r15 alone.
+/// Filler instructions of many kinds that leave rbx, rsi, rdi, r8 and r12 to r15 unchanged.
 pub(super) const FILLER: [&[u8]; 8] = [
     &[0x48, 0x8d, 0x04, 0x09],       // lea rax, [rcx+rcx]
     &[0x0f, 0xb6, 0xc1],             // movzx eax, cl
@@ -60,7 +60,8 @@ impl Writer<'_> {
     }
 }
 
-/// Constants that live on: over long stretches, calls, branches, loops, in slots.
+/// Constants that survive long stretches of code, calls, branches and loops, and constants
+/// in stack slots.
 fn lives(w: &mut Writer) {
     w.allocates(b"LvLo", |c, tag| {
         c.put(&SIZES).tag(&[0x41, 0xb8], tag);
@@ -99,12 +100,12 @@ fn lives(w: &mut Writer) {
             .call(POOL);
     });
     w.allocates(b"LvPs", |c, tag| {
-        // push tag; pop rbx, as code that is made small has it
+        // push tag; pop rbx, as in code optimised for size
         c.tag(&[0x68], tag).put(&[0x5b]);
         fill(c, 12);
         c.put(&SIZES).put(&[0x44, 0x8b, 0xc3]).call(POOL);
     });
-    // One of two, by a branch and by a conditional move.
+    // One of two tags, chosen by a branch or by a conditional move.
     for (one, two, moved) in [(b"LvB1", b"LvB2", false), (b"LvM1", b"LvM2", true)] {
         let start = w.allocates(one, |c, tag| {
             c.tag(&[0xbb], tag);
@@ -122,7 +123,8 @@ fn lives(w: &mut Writer) {
         w.truths
             .push((*two, POOL, Role::Allocation, CERTAIN, start));
     }
-    // Four bytes of eight: [rsp+40h] = 140180h, [rsp+44h] = 0; [rsp+48h] = tag and size.
+    // A tag in half of an eight-byte constant: [rsp+40h] = 140180h, [rsp+44h] = 0;
+    // [rsp+48h] = tag and size.
     w.add(
         b"Lv64",
         "NdisAllocateNetBufferListPool",
@@ -137,7 +139,7 @@ fn lives(w: &mut Writer) {
     );
 }
 
-/// Several calls with one constant, and constants that no call takes.
+/// Several calls with the same constant, and constants that no call receives.
 fn takers(w: &mut Writer) {
     w.allocates(b"TkFr", |c, tag| {
         // mov edi, tag; test rcx, rcx; je over; mov edx, edi; call free
@@ -147,7 +149,7 @@ fn takers(w: &mut Writer) {
         c.put(&[0x8b, 0xd7]).call(FREE).here(over);
         c.put(&SIZES).put(&[0x44, 0x8b, 0xc7]).call(POOL);
     });
-    // A function that keeps its argument somewhere.
+    // A function that stores its argument.
     let mut code = w.driver.code();
     code.data(&[0x89, 0x0d], 0x40).put(&[0xc3]);
     let parts = code.into_parts();
@@ -157,11 +159,11 @@ fn takers(w: &mut Writer) {
         c.tag(&[0xbe], tag).put(&[0x8b, 0xce]).to(&[0xe8], keeps);
         c.put(&SIZES).put(&[0x44, 0x8b, 0xc6]).call(POOL);
     });
-    // Only kept: said, and not more than that.
+    // Only stored: likely a tag, but nothing more is known.
     w.add(b"TkKp", "", Role::Unknown, Confidence::Likely, |c, tag| {
         c.tag(&[0xb9], tag).to(&[0xe8], keeps);
     });
-    // A function that looks at it and no more.
+    // A function that only compares its argument.
     let mut code = w.driver.code();
     code.put(&[0x83, 0xf9, 5, 0x0f, 0x94, 0xc0, 0xc3]);
     let parts = code.into_parts();
@@ -175,16 +177,16 @@ fn takers(w: &mut Writer) {
         c.tag(&[0xb8], tag);
     });
     w.add(b"TkOv", "", Role::Unknown, chance, |c, tag| {
-        // mov r8d, tag; mov r8d, ebx: gone before the call
+        // mov r8d, tag; mov r8d, ebx: overwritten before the call
         c.put(&SIZES).tag(&[0x41, 0xb8], tag);
         c.put(&[0x44, 0x8b, 0xc3]).call(POOL);
     });
     w.add(b"TkVo", "", Role::Unknown, chance, |c, tag| {
-        // In a register that a call does not keep.
+        // In a register that a call does not preserve.
         c.tag(&[0x41, 0xbb], tag).call("KeSetEvent");
         c.put(&SIZES).put(&[0x45, 0x8b, 0xc3]).call(POOL);
     });
-    // Two functions deep: r9d to r8d to the allocator.
+    // Two functions deep: from r9d to r8d to the allocator.
     let mut code = w.driver.code();
     code.enter()
         .put(&SIZES)
@@ -212,10 +214,10 @@ fn takers(w: &mut Writer) {
     );
 }
 
-/// Where the call leads.
+/// The target of the call.
 fn targets(w: &mut Writer) {
     w.allocates(b"TgHo", |c, tag| {
-        // mov rsi, [import]; jmp there; a way back; there: mov r8d, tag; call rsi
+        // mov rsi, [import]; jump away; a way back; target: mov r8d, tag; call rsi
         c.slot(&[0x48, 0x8b, 0x35], POOL);
         let (there, back) = (c.label(), c.label());
         c.jump(&[0xe9], there).here(back).call("KeSetEvent");
@@ -223,7 +225,7 @@ fn targets(w: &mut Writer) {
         c.put(&[0xff, 0xd6, 0x48, 0x85, 0xc0])
             .jump(&[0x0f, 0x84], back);
     });
-    // A choice at run time. The name is in .data, and so is the text of it.
+    // A choice at run time. The name of the function is in .data.
     let name: Vec<u8> = "ExAllocatePool2\0"
         .encode_utf16()
         .flat_map(u16::to_le_bytes)
@@ -250,7 +252,7 @@ fn targets(w: &mut Writer) {
             c.put(&SIZES).tag(&[0x41, 0xb8], tag).put(&[0xff, 0xd3]);
         },
     );
-    // A thunk of an import, and the check of control flow guard that does nothing.
+    // A thunk of an import, and the no-op check function of Control Flow Guard.
     let mut code = w.driver.code();
     code.slot(&[0xff, 0x25], POOL);
     let parts = code.into_parts();
@@ -263,11 +265,11 @@ fn targets(w: &mut Writer) {
     let parts = code.into_parts();
     let check = w.driver.add_parts(parts, false);
     w.allocates(b"TgCf", |c, tag| {
-        // mov rax, [import]; call the check itself
+        // mov rax, [import]; call the check function
         c.slot(&[0x48, 0x8b, 0x05], POOL).put(&SIZES);
         c.tag(&[0x41, 0xb8], tag).to(&[0xe8], check);
     });
-    // A table of jumps: distances from the image's base, in .data.
+    // A jump table in .data, relative to the image base.
     let mut cases = Vec::new();
     w.allocates(b"TgSw", |c, tag| {
         c.tag(&[0xbe], tag).put(&[0x83, 0xf9, 1]);
@@ -287,7 +289,7 @@ fn targets(w: &mut Writer) {
     });
     let table: Vec<u8> = cases.iter().flat_map(|rva| rva.to_le_bytes()).collect();
     w.driver.data(0x300, &table);
-    // An unknown last character.
+    // The last character is computed at run time.
     for (stem, opcode) in [(b"TgX0", &[0x44u8, 0x8d, 0x80][..]), (b"TgY0", &[0x05][..])] {
         let start = w.driver.next();
         w.add(
@@ -311,7 +313,7 @@ fn targets(w: &mut Writer) {
     }
 }
 
-/// Unwind data in pieces, large frames, and functions without either.
+/// Unwind data in pieces, large frames, and functions without unwind data or frame.
 pub(super) fn frames(w: &mut Writer) {
     let mut second = 0;
     w.add(
@@ -320,7 +322,7 @@ pub(super) fn frames(w: &mut Writer) {
         Role::Lookaside,
         CERTAIN,
         |c, tag| {
-            // lea rbp, [rsp+60h]; what follows is another piece
+            // lea rbp, [rsp+60h]; the rest is another piece
             c.put(&[0x48, 0x8d, 0x6c, 0x24, 0x60]);
             second = c.at();
             // mov [rbp-38h], tag: [rsp+28h]
@@ -361,7 +363,7 @@ pub(super) fn frames(w: &mut Writer) {
             c.call("NdisAllocateTimerObject");
         },
     );
-    // Two without a frame, between two that have one.
+    // Two functions without a frame, between two that have one.
     for (tag, direct) in [(b"FrL1", false), (b"FrL2", true)] {
         let mut code = w.driver.code();
         code.put(&[0x48, 0x85, 0xd2, 0x74, 0x01, 0x90]).put(&SIZES);
@@ -380,7 +382,7 @@ pub(super) fn frames(w: &mut Writer) {
     });
 }
 
-/// Functions whose tag is in any of the arguments.
+/// Functions that take the tag in any of the arguments.
 pub(super) fn more(w: &mut Writer) {
     for (n, (_, name, argument)) in MORE.iter().enumerate() {
         let tag = [b'M', b'o', b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
@@ -402,7 +404,7 @@ pub(super) fn more(w: &mut Writer) {
     }
 }
 
-/// The framework as versions up to 1.13 bind it: its functions copied into the driver.
+/// The framework as bound by versions up to 1.13: its function table is copied to the driver.
 fn framework(w: &mut Writer, framework: Va) {
     let name: Vec<u8> = "KmdfLibrary\0"
         .encode_utf16()
@@ -452,7 +454,7 @@ fn framework(w: &mut Writer, framework: Va) {
     );
 }
 
-/// Writes all shapes into a driver.
+/// Writes all patterns into a driver.
 pub(super) fn write(driver: &mut Driver, framework_at: Va) -> Vec<Truth> {
     let mut w = Writer {
         driver,

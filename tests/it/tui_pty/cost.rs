@@ -1,4 +1,5 @@
-//! The cost of moving, in bytes on the line and in time, measured in a pseudo-terminal.
+//! The cost of moving the selection, in bytes on the line and in time, measured in a
+//! pseudo-terminal.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::terminal::Terminal;
 use super::{ENTER, demo};
 
-/// The bytes that a key costs, all of them, and the time to the first.
+/// The number of bytes that a key causes, and the time to the first one.
 fn cost(terminal: &mut Terminal, key: &str) -> (usize, Duration) {
     let sent = |terminal: &Terminal| terminal.sent.lock().unwrap().len();
     let before = sent(terminal);
@@ -14,7 +15,7 @@ fn cost(terminal: &mut Terminal, key: &str) -> (usize, Duration) {
     let started = Instant::now();
     let (mut last, mut since) = (before, Instant::now());
     let mut answered = Duration::ZERO;
-    // A key that draws nothing is not waited for longer.
+    // Stop waiting for a key that draws nothing.
     while started.elapsed() < Duration::from_secs(2) {
         thread::sleep(Duration::from_millis(1));
         let now = sent(terminal);
@@ -30,8 +31,8 @@ fn cost(terminal: &mut Terminal, key: &str) -> (usize, Duration) {
     (last - before, answered)
 }
 
-/// The median of the bytes, and the fastest answer: on a machine that also runs other tests,
-/// only that one shows the time of the program itself.
+/// The median of the bytes, and the fastest answer: if other tests are running too, only
+/// the fastest shows the program's own time.
 fn median(terminal: &mut Terminal, key: &str, times: usize) -> (usize, Duration) {
     let costs: Vec<_> = (0..times).map(|_| cost(terminal, key)).collect();
     let mut bytes: Vec<usize> = costs.iter().map(|c| c.0).collect();
@@ -40,11 +41,11 @@ fn median(terminal: &mut Terminal, key: &str, times: usize) -> (usize, Duration)
     (bytes[times / 2], fastest.unwrap())
 }
 
-/// The most that a row and a page of the tag list may cost, with the preview.
+/// Maximum bytes for a row and for a page of the tag list, with the preview.
 const TAG_LIST: (usize, usize) = (327, 3335);
-/// The same for the other lists.
+/// The same for other lists.
 const OTHERS: (usize, usize) = (350, 5000);
-/// The time to the first byte of an answer.
+/// Maximum time to the first byte of an answer.
 const PROMPT: Duration = Duration::from_millis(50);
 
 const DOWN: &str = "\x1b[B";
@@ -56,7 +57,7 @@ fn rows_and_pages_are_cheap_in_every_list() {
     terminal.wait("the verdict", |screen| {
         screen.contains("Pool walked") && !screen.contains("computing")
     });
-    // The last that comes by itself.
+    // The last update that arrives without a key.
     thread::sleep(Duration::from_millis(700));
     for (screen, keys, title) in [
         ("tags", "", "Tags: both pools"),
@@ -75,7 +76,8 @@ fn rows_and_pages_are_cheap_in_every_list() {
             (1..=most_page).contains(&page),
             "{screen}: a page costs {page}"
         );
-        // A page has few tries, which says little of time on a machine that is busy.
+        // Only rows: few pages are measured, so their fastest time says little on a busy
+        // machine.
         assert!(
             answered < PROMPT,
             "{screen}: a key is answered after {answered:?}"

@@ -1,4 +1,4 @@
-//! The dump is cut, removed or out of reach while its screen is open.
+//! The dump is truncated, removed or unreadable while the UI is open.
 
 use std::fs::{self, File};
 
@@ -6,7 +6,7 @@ use super::terminal::Terminal;
 use super::{ENTER, ESC, demo};
 
 #[test]
-fn a_dump_that_is_cut_behind_the_screen_is_said_to_be_and_the_terminal_lives() {
+fn a_dump_truncated_while_shown_is_reported_and_the_ui_continues() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
     fs::copy(demo(), &path).unwrap();
@@ -36,7 +36,7 @@ fn a_dump_that_is_cut_behind_the_screen_is_said_to_be_and_the_terminal_lives() {
 }
 
 #[test]
-fn a_dump_that_is_cut_while_it_is_walked_leaves_the_terminal_whole() {
+fn a_dump_truncated_during_the_walk_leaves_the_terminal_intact() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
     for delay in [0, 20, 60, 150] {
@@ -55,7 +55,7 @@ fn a_dump_that_is_cut_while_it_is_walked_leaves_the_terminal_whole() {
 }
 
 #[test]
-fn a_removed_dump_goes_on_and_a_home_that_is_none_is_no_matter() {
+fn the_ui_works_with_a_removed_dump_and_without_a_home() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("MEMORY.DMP");
     fs::copy(demo(), &path).unwrap();

@@ -1,4 +1,4 @@
-//! Ended at any moment, the terminal is given back and the cache is whole.
+//! However and whenever the program ends, the terminal is restored and the cache is intact.
 
 use std::process::Command;
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::demo;
 use super::terminal::Terminal;
 
-/// Numbers without an order that are the same in each run.
+/// Pseudo-random delays, the same in each run.
 fn delays(seed: u64, below: u64) -> impl Iterator<Item = Duration> {
     let mut state = seed;
     std::iter::repeat_with(move || {
@@ -19,7 +19,7 @@ fn delays(seed: u64, below: u64) -> impl Iterator<Item = Duration> {
 }
 
 #[test]
-fn a_signal_at_any_moment_gives_the_terminal_back_and_leaves_the_cache_whole() {
+fn a_signal_at_any_moment_restores_the_terminal_and_leaves_the_cache_intact() {
     let cache = tempfile::tempdir().unwrap();
     let place = cache.path().to_str().unwrap();
     let variables = [("XDG_CACHE_HOME", place)];
@@ -27,7 +27,7 @@ fn a_signal_at_any_moment_gives_the_terminal_back_and_leaves_the_cache_whole() {
     for (i, delay) in delays(7, 900).take(20).enumerate() {
         let mut terminal = Terminal::open(demo(), &variables, (80, 24));
         if i % 4 == 3 {
-            // In the middle of what a key asked for.
+            // While a key's request is being answered.
             terminal.see("Leak");
             terminal.press("D");
         }
@@ -35,12 +35,12 @@ fn a_signal_at_any_moment_gives_the_terminal_back_and_leaves_the_cache_whole() {
         let signal = signals[i % signals.len()];
         terminal.signal(signal);
         let status = terminal.exit_code();
-        // Before the screen is taken a signal does what it does by default.
+        // Before the screen is taken over, a signal has its default effect.
         let own = status == 128 + signal as u32 || !terminal.took_the_screen();
         assert!(own, "{delay:?}: {status}");
         terminal.is_restored();
         assert!(terminal.is_cooked(), "{delay:?}, signal {signal}");
-        // What has a name in the cache is whole.
+        // Every file in the cache is complete.
         if i % 5 == 4 {
             let output = Command::new(env!("CARGO_BIN_EXE_poolscope"))
                 .args(["allocs".as_ref(), demo().as_os_str(), "Leak".as_ref()])
@@ -55,12 +55,12 @@ fn a_signal_at_any_moment_gives_the_terminal_back_and_leaves_the_cache_whole() {
 }
 
 #[test]
-fn ctrl_c_twice_at_any_moment_ends_it_as_q_does() {
+fn ctrl_c_twice_quits_at_any_moment() {
     for delay in delays(11, 600).take(6) {
         let mut terminal = Terminal::open(demo(), &[], (80, 24));
         terminal.see("Leak");
         thread::sleep(delay);
-        // Where pool is being walked, the first stops that.
+        // During the walk, the first Ctrl-C stops only the walk.
         terminal.press("\x03");
         thread::sleep(Duration::from_millis(300));
         terminal.press("\x03");
@@ -70,13 +70,14 @@ fn ctrl_c_twice_at_any_moment_ends_it_as_q_does() {
     }
 }
 
-/// Nobody reads what it draws, so it is stuck in drawing: its modes are given back.
+/// Nobody reads the output, so the program is blocked while drawing; it still restores the
+/// terminal's modes.
 #[test]
-fn a_signal_to_a_stuck_terminal_gives_its_modes_back() {
+fn a_signal_restores_the_modes_of_a_blocked_terminal() {
     let mut terminal = Terminal::open(demo(), &[], (200, 50));
     terminal.see("Pool walked");
     terminal.stop_reading();
-    // Full screens, until the line is full.
+    // Redraw until the output buffer is full.
     for _ in 0..400 {
         terminal.press("M\x1bv\x1b");
     }

@@ -1,4 +1,4 @@
-//! The terminal UI as a user has it: the binary in a pseudo-terminal, keys in, screen out.
+//! The terminal UI as a user runs it: the binary in a pseudo-terminal, keys in, screen out.
 
 mod cost;
 mod file;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use terminal::Terminal;
 
-/// The demo's dump.
+/// The sample dump.
 fn demo() -> &'static Path {
     static DEMO: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = DEMO.get_or_init(|| {
@@ -69,7 +69,7 @@ fn from_the_first_screen_to_the_driver_and_out() {
 }
 
 #[test]
-fn a_resize_draws_the_new_size() {
+fn a_resize_redraws_at_the_new_size() {
     let mut terminal = Terminal::open(demo(), &[], (80, 24));
     terminal.see("Pool walked");
     terminal.resize(200, 50);
@@ -99,7 +99,7 @@ fn quitting_does_not_wait_for_the_walk() {
 }
 
 #[test]
-fn signals_that_end_it_restore_the_terminal_and_are_the_exit_status() {
+fn ending_signals_restore_the_terminal_and_set_the_exit_status() {
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
         let mut terminal = Terminal::open(demo(), &[], (80, 24));
         terminal.see("Leak");
@@ -110,7 +110,7 @@ fn signals_that_end_it_restore_the_terminal_and_are_the_exit_status() {
 }
 
 #[test]
-fn being_stopped_and_continued_draws_everything_anew() {
+fn suspending_and_continuing_redraws_everything() {
     let mut terminal = Terminal::open(demo(), &[], (80, 24));
     terminal.see("Pool walked");
     terminal.signal(libc::SIGSTOP);
@@ -122,10 +122,10 @@ fn being_stopped_and_continued_draws_everything_anew() {
     assert_eq!(terminal.exit_code(), 0);
 }
 
-/// Builds without debug assertions have no way to panic on demand.
+/// Builds without debug assertions cannot panic on demand.
 #[cfg(debug_assertions)]
 #[test]
-fn a_panic_restores_the_terminal_and_is_told() {
+fn a_panic_restores_the_terminal_and_is_reported() {
     let variables = [("POOLSCOPE_TEST_PANIC", "1"), ("RUST_BACKTRACE", "0")];
     let mut terminal = Terminal::open(demo(), &variables, (80, 24));
     terminal.see("Leak");
@@ -137,7 +137,7 @@ fn a_panic_restores_the_terminal_and_is_told() {
 }
 
 #[test]
-fn what_is_no_dump_is_an_error_on_a_clean_screen() {
+fn a_file_that_is_not_a_dump_is_an_error_on_a_clean_screen() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
     std::fs::write(&path, "no dump at all\n").unwrap();
@@ -172,12 +172,12 @@ fn no_color_and_plain_terminals_are_respected() {
 }
 
 #[test]
-fn nothing_is_sent_while_nothing_happens() {
-    // Wide enough for what comes last: the owners of all tags.
+fn nothing_is_sent_while_idle() {
+    // Wide enough to show what arrives last: the owners of all tags.
     let terminal = Terminal::open(demo(), &[], (200, 50));
     terminal.see("Pool walked");
     terminal.see("netvsc60 (cert");
-    // Whatever was on its way arrives; then nothing does.
+    // Wait until everything has arrived; after that, nothing more may be sent.
     let sent = || terminal.sent.lock().unwrap().len();
     let started = Instant::now();
     let mut before = sent();
@@ -195,7 +195,7 @@ fn nothing_is_sent_while_nothing_happens() {
 }
 
 #[test]
-fn the_second_opening_shows_the_kept_index_at_once() {
+fn reopening_shows_the_cached_index_at_once() {
     let cache = tempfile::tempdir().unwrap();
     let variables = [("XDG_CACHE_HOME", cache.path().to_str().unwrap())];
     let mut terminal = Terminal::open(demo(), &variables, (80, 24));
@@ -212,7 +212,7 @@ fn the_second_opening_shows_the_kept_index_at_once() {
     terminal.press(ENTER);
     terminal.press(ENTER);
     terminal.see("1,024,000");
-    // The command line says it where somebody watches.
+    // On a terminal, the command line shows it too.
     let arguments = ["allocs".as_ref(), demo().as_os_str(), "Pool".as_ref()];
     let terminal = Terminal::run(&arguments, &variables, (80, 24));
     terminal.see("note: index from cache (20");
@@ -225,7 +225,7 @@ fn fs_entries(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_users_keys_hold_and_a_wrong_file_is_told_on_the_screen() {
+fn the_users_keys_work_and_errors_in_the_file_are_shown() {
     let home = tempfile::tempdir().unwrap();
     let variables = [("XDG_CONFIG_HOME", home.path().to_str().unwrap())];
     let folder = home.path().join("poolscope");

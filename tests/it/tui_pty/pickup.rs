@@ -1,4 +1,4 @@
-//! A dump whose kernel's PDB is missing: what is said, what is picked up, what is fetched.
+//! A dump whose kernel PDB is missing: messages, detection of the file, and downloads.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,13 +15,13 @@ use tempfile::TempDir;
 use super::terminal::Terminal;
 use super::{ENTER, ESC, demo};
 
-/// A PDB of our own and its identity; see `tests/fixtures/pdb`.
+/// Our own PDB and its identity; see `tests/fixtures/pdb`.
 const PDB: &[u8] = include_bytes!("../../fixtures/pdb/driver.pdb");
 const GUID: &[u8; 16] = b"\xD0\xAD\x6D\x4D\x9D\xBE\x0A\x9ALLD PDB.";
 const KEY: &str = "4D6DADD0BE9D9A0A4C4C44205044422E1";
 const CTRL_C: &str = "\x03";
 
-/// The sample with a kernel that no built-in table knows: its PDB is the fixture.
+/// The sample with a kernel that no built-in table knows; its PDB is the fixture.
 fn unknown() -> &'static Path {
     static DUMP: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = DUMP.get_or_init(|| {
@@ -59,7 +59,7 @@ fn put(store: &TempDir, bytes: &[u8]) {
     fs::write(place, bytes).unwrap();
 }
 
-/// A symbol server that sends `body` as if it were `length` bytes; 404 without one.
+/// A symbol server that sends `body` with a stated length of `length` bytes; 404 without a body.
 fn serve(body: Option<&'static [u8]>, length: usize) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -90,13 +90,13 @@ fn answer(mut stream: &TcpStream, body: Option<&[u8]>, length: usize) {
 }
 
 #[test]
-fn the_right_file_is_picked_up_and_a_wrong_one_is_told() {
+fn the_right_pdb_is_loaded_and_a_wrong_one_is_reported() {
     let store = TempDir::new().unwrap();
     let mut terminal = open(store.path().to_str().unwrap(), &[]);
     terminal.see("Pool walked");
     terminal.see("no symbols, v: what to do");
     terminal.press("v");
-    // Paths are broken into lines.
+    // Paths are wrapped.
     terminal.wait("where to put it", |screen| {
         let screen: String = screen.split_whitespace().collect();
         screen.contains(&format!("{}:", place(&store).display()))
@@ -138,7 +138,7 @@ fn an_open_tag_stays_open_with_its_allocation_selected() {
     let store = TempDir::new().unwrap();
     let mut terminal = open(store.path().to_str().unwrap(), &[]);
     terminal.see("Pool walked");
-    // Small blocks: the fixture has none of the kernel's symbols that lead to large ones.
+    // Only small blocks: the fixture lacks the kernel symbols that lead to large ones.
     terminal.press("/Thre");
     terminal.press(ENTER);
     terminal.see("> Thre");
@@ -166,7 +166,7 @@ fn an_open_tag_stays_open_with_its_allocation_selected() {
 }
 
 #[test]
-fn a_server_on_the_path_is_asked_behind_the_screen() {
+fn a_server_on_the_path_is_asked_in_the_background() {
     let store = TempDir::new().unwrap();
     let (server, asked) = serve(Some(PDB), PDB.len());
     let path = format!("srv*{}*{server}", store.path().display());
@@ -179,7 +179,7 @@ fn a_server_on_the_path_is_asked_behind_the_screen() {
 }
 
 #[test]
-fn no_network_means_no_connection_but_the_file_is_still_picked_up() {
+fn no_network_prevents_connections_but_local_files_are_loaded() {
     let store = TempDir::new().unwrap();
     let (server, asked) = serve(Some(PDB), PDB.len());
     let path = format!("srv*{}*{server}", store.path().display());
@@ -194,7 +194,7 @@ fn no_network_means_no_connection_but_the_file_is_still_picked_up() {
 }
 
 #[test]
-fn a_download_that_fails_is_told_and_the_file_can_still_be_put_there() {
+fn a_failed_download_is_reported_and_a_local_file_is_still_loaded() {
     let store = TempDir::new().unwrap();
     let (server, _) = serve(None, 0);
     let path = format!("srv*{}*{server}", store.path().display());
@@ -209,7 +209,7 @@ fn a_download_that_fails_is_told_and_the_file_can_still_be_put_there() {
 }
 
 #[test]
-fn a_download_that_stalls_is_stopped_with_ctrl_c_and_leaves_nothing() {
+fn ctrl_c_stops_a_stalled_download_without_leftovers() {
     let (server, _) = serve(Some(&PDB[..30_000]), PDB.len());
     let store = TempDir::new().unwrap();
     let parts = || fs::read_dir(store.path()).unwrap().count();

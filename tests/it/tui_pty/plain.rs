@@ -1,4 +1,4 @@
-//! Terminals that can do little, and what stands between.
+//! Terminals with few capabilities, and multiplexers in between.
 
 use super::terminal::Terminal;
 use super::{ENTER, demo};
@@ -8,7 +8,7 @@ fn sent(terminal: &Terminal) -> String {
 }
 
 #[test]
-fn a_vt100_is_sent_what_a_vt100_knows() {
+fn a_vt100_receives_only_vt100_sequences() {
     let state = tempfile::tempdir().unwrap();
     let place = state.path().to_str().unwrap();
     let variables = [
@@ -26,7 +26,7 @@ fn a_vt100_is_sent_what_a_vt100_knows() {
     assert_eq!(terminal.exit_code(), 0);
     for piece in sent(&terminal).split('\x1b').skip(1) {
         let known = match piece.strip_prefix('[') {
-            // The cursor's own mode is younger, and ignored by what does not know it.
+            // The cursor visibility mode is newer than a VT100, which ignores it.
             Some("?25l" | "?25h") => true,
             Some(rest) => {
                 let end = rest.find(|c: char| c.is_ascii_alphabetic()).unwrap();
@@ -45,7 +45,7 @@ fn a_vt100_is_sent_what_a_vt100_knows() {
 }
 
 #[test]
-fn gnu_screen_is_told_to_pass_a_copy_on() {
+fn gnu_screen_passes_a_copy_on() {
     let variables = [("TERM", "screen"), ("STY", "1.pts-0.host"), ("TMUX", "")];
     let mut terminal = Terminal::open(demo(), &variables, (80, 24));
     terminal.see("Pool walked");
@@ -63,7 +63,7 @@ fn gnu_screen_is_told_to_pass_a_copy_on() {
 }
 
 #[test]
-fn the_mouse_is_on_unless_the_user_says_no() {
+fn the_mouse_is_on_by_default() {
     let arguments = [demo().as_os_str(), "--no-mouse".as_ref()];
     let mut terminal = Terminal::run(&arguments, &[], (80, 24));
     terminal.see("Pool walked");
@@ -73,7 +73,7 @@ fn the_mouse_is_on_unless_the_user_says_no() {
 
     let mut terminal = Terminal::open(demo(), &[], (80, 24));
     terminal.see("Pool walked");
-    // A click on the row of CM31, and another.
+    // Click on the row of CM31, twice.
     let row = terminal.text().lines().position(|l| l.contains("CM31"));
     let click = format!("\x1b[<0;10;{}M", row.unwrap() + 1);
     terminal.press(&click);

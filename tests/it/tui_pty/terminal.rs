@@ -10,20 +10,21 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
 
-/// Generous: the machine may be busy with other builds.
+/// Long, because the machine may be busy with other builds.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A program in a terminal.
+/// A program in a pseudo-terminal.
 pub struct Terminal {
-    /// Where this run keeps what it may, unless a variable says otherwise.
+    /// The cache, state and configuration directory of this run, unless a variable
+    /// overrides it.
     _cache: tempfile::TempDir,
     pub screen: Arc<Mutex<vt100::Parser>>,
-    /// Everything that was sent to the terminal.
+    /// All bytes that were sent to the terminal.
     pub sent: Arc<Mutex<Vec<u8>>>,
     keys: Box<dyn Write + Send>,
     child: Box<dyn Child + Send + Sync>,
     master: Box<dyn MasterPty + Send>,
-    /// Kept open, so that its modes can be asked for when the program has gone.
+    /// Kept open, so that its modes can be read after the program has ended.
     _slave: Box<dyn SlavePty + Send>,
     reads: Arc<AtomicBool>,
 }
@@ -50,7 +51,7 @@ impl Terminal {
         command.env_remove("_NT_SYMBOL_PATH");
         command.env_remove("_NT_ALT_SYMBOL_PATH");
         let cache = tempfile::tempdir().unwrap();
-        // Not where HOME is, which a test may say is nowhere.
+        // Not in HOME, which a test may set to a directory that does not exist.
         command.cwd(cache.path());
         for kept in [
             "XDG_CACHE_HOME",
@@ -161,14 +162,14 @@ impl Terminal {
         }
     }
 
-    /// The terminal echoes and takes lines, as a shell wants it.
+    /// True if the terminal echoes and buffers lines, as a shell expects.
     pub fn is_cooked(&self) -> bool {
         let modes = self.master.get_termios().unwrap();
         let wanted = libc::ICANON | libc::ECHO | libc::ISIG;
         modes.local_flags.bits() & wanted == wanted
     }
 
-    /// As a connection that hangs.
+    /// Simulates a hanging connection.
     pub fn stop_reading(&self) {
         self.reads.store(false, Ordering::SeqCst);
     }

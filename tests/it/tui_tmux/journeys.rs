@@ -1,9 +1,9 @@
-//! Recorded paths through the program, at usual terminal sizes: each key is sent to the real
+//! Complete paths through the program at usual terminal sizes: each key is sent to the real
 //! program in a real terminal, and the test waits for each screen.
 
 use super::tmux::{Tmux, demo};
 
-/// Keys that were pressed, counted.
+/// A session that counts the keys pressed.
 struct Journey {
     tmux: Tmux,
     keys: u32,
@@ -16,7 +16,7 @@ impl Journey {
         self.tmux.see(sees);
     }
 
-    /// Letters of a line that is typed: one key for each and one to take it.
+    /// Types a line: counts one key for each letter, and one for Enter.
     fn line(&mut self, text: &str, sees: &str) {
         self.keys += text.chars().count() as u32 + 1;
         self.tmux.type_line(text);
@@ -24,7 +24,7 @@ impl Journey {
     }
 }
 
-/// The smallest, and one with room for all columns; 80x24 is that of the other tests.
+/// The smallest size, and one with room for all columns; the other tests use 80x24.
 const SIZES: [(u16, u16); 2] = [(60, 20), (120, 40)];
 
 fn at_each_size(name: &str, walk: impl Fn(&mut Journey, &std::path::Path)) {
@@ -33,7 +33,7 @@ fn at_each_size(name: &str, walk: impl Fn(&mut Journey, &std::path::Path)) {
         let Some(tmux) = Tmux::start(&format!("{name}-{columns}"), (columns, rows)) else {
             return;
         };
-        // What is copied goes into tmux's own buffer, to be looked at.
+        // Copies go to tmux's own buffer, where the test can read them.
         tmux.run(&["set-option", "-s", "set-clipboard", "on"]);
         tmux.type_line(&command);
         tmux.see("Pool walked");
@@ -42,10 +42,10 @@ fn at_each_size(name: &str, walk: impl Fn(&mut Journey, &std::path::Path)) {
     }
 }
 
-/// Flag, tag, owner and call site are seen on the way: the first screen has the verdict, the
-/// tag's screen the modules, and the report everything.
+/// The first screen shows the verdict, the tag's screen the modules and call sites, and the
+/// report everything.
 #[test]
-fn the_articles_case_to_a_copied_report_in_six_keys() {
+fn the_sample_leak_leads_to_a_copied_report_in_six_keys() {
     at_each_size("six", |journey, _| {
         journey.tmux.see("Verdict: LEAK. Tag 'Leak'");
         let warned = |screen: &str| screen.to_lowercase().contains("excessive");
@@ -72,7 +72,7 @@ fn the_articles_case_to_a_copied_report_in_six_keys() {
 }
 
 #[test]
-fn the_articles_case_with_every_step_in_twelve_keys() {
+fn the_sample_leak_with_every_step_takes_twelve_keys() {
     at_each_size("article", |journey, _| {
         let warned = |screen: &str| screen.to_lowercase().contains("excessive");
         journey.tmux.wait("the warning", warned);
@@ -101,7 +101,7 @@ fn the_articles_case_with_every_step_in_twelve_keys() {
 }
 
 #[test]
-fn paged_against_nonpaged_by_driver_and_by_query() {
+fn pools_are_compared_by_driver_and_by_query() {
     at_each_size("pools", |journey, _| {
         journey.key("p", "nonpaged pool by bytes");
         journey.key("p", "paged pool by bytes");
@@ -122,7 +122,7 @@ fn paged_against_nonpaged_by_driver_and_by_query() {
 }
 
 #[test]
-fn lists_are_saved_and_a_place_is_come_back_to() {
+fn lists_are_saved_and_the_location_is_restored() {
     let (folder, _) = demo();
     let dump = folder.path().join("MEMORY.DMP");
     let command = format!(
@@ -150,7 +150,7 @@ fn lists_are_saved_and_a_place_is_come_back_to() {
     assert!(saved.starts_with("address,bytes,pool,backend,state,session,tag"));
     journey.key("Enter", "Leak block of");
     journey.key("q", "status-0");
-    // The dump is known by what it is, not by its name.
+    // A dump is identified by its contents, not by its name.
     let moved = folder.path().join("elsewhere.dmp");
     std::fs::rename(&dump, &moved).unwrap();
     journey.tmux.type_line("clear");

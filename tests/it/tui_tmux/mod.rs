@@ -1,6 +1,5 @@
-//! The terminal UI in tmux, started from a shell: what a user at a keyboard does, with
-
-//! job control and a real terminal emulator between.
+//! The terminal UI in tmux, started from a shell: a user's keys, with job control and a
+//! real terminal emulator in between.
 
 mod journeys;
 mod tmux;
@@ -8,7 +7,7 @@ mod tmux;
 use tmux::{Tmux, demo};
 
 #[test]
-fn the_articles_case_by_keys_with_a_break_in_the_middle() {
+fn the_sample_leak_is_found_with_a_suspend_in_between() {
     let Some(tmux) = Tmux::start("case", (80, 24)) else {
         return;
     };
@@ -34,7 +33,7 @@ fn the_articles_case_by_keys_with_a_break_in_the_middle() {
     tmux.keys(&["Escape"]);
     tmux.see("!poolused 2");
     tmux.keys(&["q"]);
-    // Being stopped ended the shell's line, so the status is asked for again.
+    // Suspending ended the shell's command line, so the status is queried again.
     tmux.wait("the shell", |screen| screen.contains("prompt$"));
     tmux.type_line("echo status-$?");
     tmux.see("status-0");
@@ -42,7 +41,7 @@ fn the_articles_case_by_keys_with_a_break_in_the_middle() {
 }
 
 #[test]
-fn other_ways_to_end_give_the_shell_its_terminal_back() {
+fn every_exit_restores_the_shells_terminal() {
     let Some(tmux) = Tmux::start("ends", (120, 40)) else {
         return;
     };
@@ -72,10 +71,10 @@ fn other_ways_to_end_give_the_shell_its_terminal_back() {
     tmux.shell_is_back("interrupted");
 }
 
-/// Builds without debug assertions have no way to panic on demand.
+/// Builds without debug assertions cannot panic on demand.
 #[cfg(debug_assertions)]
 #[test]
-fn a_panic_gives_the_shell_its_terminal_back() {
+fn a_panic_restores_the_shells_terminal() {
     let Some(tmux) = Tmux::start("panic", (100, 30)) else {
         return;
     };

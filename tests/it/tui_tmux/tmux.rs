@@ -1,19 +1,19 @@
-//! A tmux server for a test alone, and the program in it.
+//! A tmux server for a single test, and the program in it.
 
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Generous: the machine may be busy with other builds.
+/// Long, because the machine may be busy with other builds.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A tmux server of this test alone, with a shell in it.
+/// A private tmux server with a shell.
 pub struct Tmux {
     name: String,
 }
 
 impl Tmux {
-    /// `None`, with a word about it, where there is no tmux.
+    /// `None` if tmux is not installed; prints a note.
     pub fn start(test: &str, size: (u16, u16)) -> Option<Tmux> {
         let found = Command::new("tmux")
             .arg("-V")
@@ -28,7 +28,7 @@ impl Tmux {
             name: format!("poolscope-{test}-{}", std::process::id()),
         };
         let (columns, rows) = (size.0.to_string(), size.1.to_string());
-        // A prompt that is known, and none of the user's files.
+        // A known prompt, and none of the user's files.
         let shell =
             "env -i PATH=\"$PATH\" HOME=/ LC_ALL=C.UTF-8 TERM=\"$TERM\" PS1='prompt$ ' sh -i";
         tmux.run(&["new-session", "-d", "-x", &columns, "-y", &rows, shell]);
@@ -84,10 +84,10 @@ impl Tmux {
         }
     }
 
-    /// The shell has the terminal: lines are edited and echoed as before.
+    /// The shell controls the terminal again: lines are edited and echoed as before.
     pub fn shell_is_back(&self, word: &str) {
         self.wait("the shell's screen", |screen| !screen.contains("Tags"));
-        // The line shows both typed and answered only when the terminal echoes.
+        // The screen shows both the command and its output only if the terminal echoes.
         self.type_line(&format!("echo {word}-$((20+22))"));
         self.wait("the echo", |screen| {
             screen.contains(&format!("echo {word}-$((20+22))"))
@@ -104,7 +104,7 @@ impl Drop for Tmux {
     }
 }
 
-/// The sample in a folder of its own, and the command that shows it.
+/// The sample in its own folder, and the command that opens it.
 pub fn demo() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = crate::demo::link(folder.path());

@@ -1,11 +1,11 @@
-//! What a key, an action and a line of the key table are.
+//! The types of the key table: keys, actions, contexts and bindings.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// One key, as pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// The key itself; upper-case letters stand for themselves with Shift.
+    /// The key code; an upper-case letter implies Shift.
     pub code: KeyCode,
     /// With Ctrl held.
     pub ctrl: bool,
@@ -30,7 +30,7 @@ pub(super) const fn ctrl(c: char) -> Key {
 }
 
 impl Key {
-    /// The key of an event; `None` with modifiers that no binding uses.
+    /// The key of an event; `None` if it has modifiers that no binding uses.
     pub fn of(event: &KeyEvent) -> Option<Key> {
         let unused = KeyModifiers::ALT | KeyModifiers::SUPER | KeyModifiers::META;
         (!event.modifiers.intersects(unused)).then_some(Key {
@@ -39,7 +39,7 @@ impl Key {
         })
     }
 
-    /// What to call it: `Enter`, `Ctrl-C`, `b`.
+    /// The key's name: `Enter`, `Ctrl-C`, `b`.
     pub fn name(self) -> String {
         let base = match self.code {
             KeyCode::Char(' ') => "Space".into(),
@@ -59,7 +59,7 @@ impl Key {
     }
 }
 
-/// What a key does.
+/// An action that a key is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Action {
@@ -135,7 +135,7 @@ pub enum Action {
     HelpPage,
 }
 
-/// Where a key is pressed.
+/// The part of the screen that a key goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Context {
     /// The tag list.
@@ -150,7 +150,7 @@ pub enum Context {
     Bytes,
     /// The loaded modules.
     Modules,
-    /// A list of another kind: drivers, sizes, frequencies, marks, a page.
+    /// Any other list: drivers, sizes, frequencies, marks, a page.
     Table,
     /// The report.
     Report,
@@ -160,12 +160,12 @@ pub enum Context {
     Columns,
     /// The help overlay.
     Help,
-    /// While a line is typed at the foot of the screen.
+    /// The line at the bottom of the screen, while it is open.
     Prompt,
 }
 
 impl Context {
-    /// All of them.
+    /// All contexts.
     pub const ALL: [Context; 12] = [
         Context::Tags,
         Context::Summary,
@@ -181,7 +181,7 @@ impl Context {
         Context::Prompt,
     ];
 
-    /// What to call it in the help.
+    /// The context's name in the help.
     pub fn name(self) -> &'static str {
         match self {
             Context::Tags => "tag list",
@@ -200,7 +200,7 @@ impl Context {
     }
 }
 
-/// Headings of the help.
+/// Sections of the help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Group {
@@ -212,7 +212,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// In the order of the help.
+    /// All, in the order of the help.
     pub const ALL: [Group; 5] = [
         Group::Path,
         Group::Sort,
@@ -221,7 +221,7 @@ impl Group {
         Group::Program,
     ];
 
-    /// The heading.
+    /// The section heading.
     pub fn title(self) -> &'static str {
         match self {
             Group::Move => "Move",
@@ -234,7 +234,7 @@ impl Group {
 }
 
 impl Group {
-    /// The heading of the short help.
+    /// The section heading in the short help.
     pub fn short(self) -> &'static str {
         match self {
             Group::Move => "Move",
@@ -246,24 +246,24 @@ impl Group {
     }
 }
 
-/// One line of the table.
+/// One entry of the key table.
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
-    /// Keys that do it, the one to show first.
+    /// The keys; the first is shown in hints.
     pub keys: &'static [Key],
-    /// Where.
+    /// The contexts where it applies.
     pub contexts: &'static [Context],
-    /// What.
+    /// The action.
     pub action: Action,
-    /// The word at the foot of the screen; empty for none.
+    /// The hint at the bottom of the screen; empty for none.
     pub hint: &'static str,
-    /// The sentence of the help.
+    /// The help text.
     pub help: &'static str,
-    /// Its heading.
+    /// The help section.
     pub group: Group,
 }
 
-/// A line of the table.
+/// Makes an entry of the key table.
 pub(super) const fn bind(
     keys: &'static [Key],
     contexts: &'static [Context],
@@ -289,7 +289,7 @@ impl Binding {
         names.join(", ")
     }
 
-    /// True where it applies.
+    /// True if it applies in a context.
     pub fn applies(&self, context: Context) -> bool {
         self.contexts.contains(&context)
     }

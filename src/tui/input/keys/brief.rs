@@ -1,12 +1,12 @@
-//! What a key does in a few words, for the help that fits on one screen. Actions that go
-//! together have the same words, so that their keys share a line.
+//! Short descriptions of actions, for the help that fits on one screen. Related actions
+//! have the same text, so that their keys share a line.
 
 use super::binding::{Action, Context};
 
-/// Cells that a text may take.
+/// Maximum width of a description in cells.
 pub const LONGEST: usize = 26;
 
-/// The few words.
+/// The short description of an action.
 pub fn brief(action: Action, context: Context) -> &'static str {
     match action {
         Action::Up | Action::Down => "move by a row",
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_has_few_words() {
+    fn every_key_has_a_short_description() {
         for binding in TABLE.iter() {
             for context in binding.contexts {
                 let words = brief(binding.action, *context);

@@ -6,7 +6,7 @@ use super::binding::{Action, Binding, Context, Group, bind, ctrl, key, letter};
 
 use Context::{Columns, Help, Prompt};
 
-/// Keys that apply while the column chooser, the help or the command line is open.
+/// Keys for the column chooser, the help and the command line.
 pub(super) const DIALOGS: &[Binding] = &[
     bind(
         &[key(KeyCode::Enter), key(KeyCode::Right), letter(' ')],

@@ -1,8 +1,9 @@
-//! The user's keys: a file of lines `bind KEY ACTION [SCREEN ...]` and
-//! `unbind KEY [SCREEN ...]`; `#` begins a comment.
+//! The user's key file: lines `bind KEY ACTION [SCREEN ...]` and `unbind KEY [SCREEN ...]`;
+//! `#` starts a comment.
 //!
-//! A key that is bound loses what it did on those screens. Without screens, `bind` means
-//! all on which the action exists, and `unbind` all on which the key does something.
+//! Binding a key removes its previous action on those screens. Without screens, `bind`
+//! applies to all screens that have the action, and `unbind` to all screens where the key
+//! is bound.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -15,28 +16,28 @@ use super::binding::{Action, Context, Key};
 use super::map::{Entry, KeyMap};
 use super::table::TABLE;
 
-/// What is wrong with a file of keys, or to be known about it.
+/// An error or a warning about a key file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
-    /// The line, from 1; 0 for the file as a whole.
+    /// The line number, from 1; 0 for the whole file.
     pub line: usize,
-    /// A sentence.
+    /// The message, as a sentence.
     pub text: String,
 }
 
-/// A file that was read.
+/// The result of reading a key file.
 #[derive(Clone, Debug, Default)]
 pub struct Read {
-    /// The keys: the built-in ones when there are errors.
+    /// The keys: the built-in ones if there are errors.
     pub map: KeyMap,
-    /// Why it is not used.
+    /// Why the file is not used.
     pub errors: Vec<Remark>,
-    /// What to know although it is used.
+    /// Warnings; the file is used anyway.
     pub warnings: Vec<Remark>,
 }
 
 impl Read {
-    /// The message about the file in one line; `None` without errors and warnings.
+    /// A one-line message about the file; `None` without errors and warnings.
     pub fn message(&self, path: &Path) -> Option<String> {
         if let Some(first) = self.errors.first() {
             let more = match self.errors.len() {
@@ -51,7 +52,7 @@ impl Read {
 }
 
 impl Remark {
-    /// The remark with its place.
+    /// The remark with file and line.
     pub fn told(&self, path: &Path) -> String {
         let path = clean(&path.to_string_lossy()).into_owned();
         let text = clean(&self.text);
@@ -62,16 +63,16 @@ impl Remark {
     }
 }
 
-/// A file of this many bytes is not a file of keys.
+/// A larger file is not a key file.
 const LARGEST: u64 = 1 << 20;
-/// Lines that bind or unbind at most: all that is built in, printed, is a few hundred.
+/// Maximum number of `bind` and `unbind` lines: printing all built-in keys gives a few hundred.
 const MOST_LINES: usize = 2000;
-/// Remarks kept; a file that is something else altogether has one per line.
+/// Maximum number of remarks: a file of another kind would have one per line.
 const MOST_REMARKS: usize = 20;
 
-/// The file that is read when no other is named: `keys` in `$XDG_CONFIG_HOME/poolscope` or
-/// `~/.config/poolscope`, on macOS in `~/Library/Application Support/poolscope`, on Windows
-/// in `%APPDATA%\poolscope`. `None` when the environment names none.
+/// The default key file: `keys` in `$XDG_CONFIG_HOME/poolscope` or `~/.config/poolscope`,
+/// on macOS in `~/Library/Application Support/poolscope`, on Windows in
+/// `%APPDATA%\poolscope`. `None` if the environment variables are unset.
 pub fn usual_path() -> Option<PathBuf> {
     let variable = |name: &str| {
         let value = std::env::var_os(name).map(PathBuf::from);
@@ -91,7 +92,7 @@ pub fn usual_path() -> Option<PathBuf> {
     Some(config?.join("poolscope").join("keys"))
 }
 
-/// Reads a file. That the usual one does not exist is no error.
+/// Reads a key file. A missing default file (`named` is false) is not an error.
 pub fn read(path: &Path, named: bool) -> Read {
     let failed = |text: String| Read {
         errors: vec![Remark { line: 0, text }],
@@ -116,7 +117,7 @@ pub fn read(path: &Path, named: bool) -> Read {
     }
 }
 
-/// Reads lines.
+/// Parses the lines of a key file.
 pub fn parse(bytes: &[u8]) -> Read {
     let mut file = Lines::default();
     for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
@@ -152,7 +153,7 @@ pub fn parse(bytes: &[u8]) -> Read {
     }
 }
 
-/// A key, an action, a context, and the line that says so.
+/// A key, an action, a context, and the number of the line that binds them.
 struct Bound {
     key: Key,
     action: Action,
@@ -163,12 +164,12 @@ struct Bound {
 #[derive(Default)]
 struct Lines {
     bound: Vec<Bound>,
-    /// Where in `bound` a key of a context is.
+    /// Index into `bound` of each key and context.
     places: FxHashMap<(Key, Context), usize>,
     unbound: FxHashSet<(Key, Context)>,
     errors: Vec<Remark>,
     warnings: Vec<Remark>,
-    /// Lines that bind or unbind.
+    /// Number of `bind` and `unbind` lines.
     said: usize,
 }
 
@@ -263,7 +264,8 @@ impl Lines {
         self.unbound.extend(wanted.iter().map(|c| (key, *c)));
     }
 
-    /// The keys of an action in a context: the file's, then what is left of the table's.
+    /// The keys of an action in a context: from the file first, then the remaining built-in
+    /// ones.
     fn keys(&self, action: Action, context: Context, built_in: &[Key]) -> Vec<Key> {
         let here = |b: &&Bound| b.context == context;
         let own = self.bound.iter().filter(here);
@@ -298,7 +300,7 @@ fn contexts<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<Context>, St
     words.map(Context::of_name).collect()
 }
 
-/// What can't be done any more, of what nobody should be without.
+/// Warnings for essential actions that have no key left.
 fn lost(map: &KeyMap) -> Vec<Remark> {
     let needed = [
         Action::Help,
@@ -324,7 +326,7 @@ fn lost(map: &KeyMap) -> Vec<Remark> {
     .collect()
 }
 
-/// All keys as a file that gives exactly them.
+/// Writes all keys as a key file that reproduces them exactly.
 pub fn print(map: &KeyMap) -> String {
     let mut out = String::from(
         "# The keys of poolscope. Save the file as `keys` in the configuration directory of\n\
@@ -340,7 +342,7 @@ pub fn print(map: &KeyMap) -> String {
         names.join(" ")
     };
     for entry in map.entries() {
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(out, "\n# {}", entry.help);
         for key in &entry.keys {
             let (key, action) = (key.file_name(), entry.action.name());
@@ -360,7 +362,7 @@ pub fn print(map: &KeyMap) -> String {
     out
 }
 
-/// Built-in keys that do nothing now, and where.
+/// Built-in keys that are no longer bound, and in which contexts.
 fn unbound(map: &KeyMap) -> Vec<(Key, Vec<Context>)> {
     let mut out: Vec<(Key, Vec<Context>)> = Vec::new();
     for binding in TABLE.iter() {

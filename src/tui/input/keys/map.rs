@@ -1,29 +1,29 @@
-//! The keys as they are bound now: the table, with what the user's file changes.
+//! The current key bindings: the built-in table with the changes of the user's key file.
 
 use crossterm::event::KeyEvent;
 
 use super::binding::{Action, Binding, Context, Group, Key};
 use super::table::TABLE;
 
-/// Keys that do one thing in some contexts.
+/// Keys for one action in some contexts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The keys, the one to show first; none when all were taken away.
+    /// The keys, the first one for hints; empty if all were unbound.
     pub keys: Vec<Key>,
-    /// Where.
+    /// The contexts where it applies.
     pub contexts: Vec<Context>,
-    /// What.
+    /// The action.
     pub action: Action,
-    /// The word at the foot of the screen; empty for none.
+    /// The hint at the bottom of the screen; empty for none.
     pub hint: &'static str,
-    /// The sentence of the help.
+    /// The help text.
     pub help: &'static str,
-    /// Its heading.
+    /// The help section.
     pub group: Group,
 }
 
 impl Entry {
-    /// A line of the table, with other keys in some of its contexts.
+    /// An entry of the built-in table, with different keys in some of its contexts.
     pub fn new(binding: &Binding, keys: Vec<Key>, contexts: Vec<Context>) -> Entry {
         Entry {
             keys,
@@ -44,29 +44,29 @@ impl Entry {
         }
     }
 
-    /// True where it applies.
+    /// True if it applies in a context.
     pub fn applies(&self, context: Context) -> bool {
         self.contexts.contains(&context)
     }
 }
 
-/// The documentation of an action, for all contexts with the same meaning.
+/// The documentation of an action, for all contexts where it means the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// The heading.
+    /// The help section.
     pub group: Group,
     /// The keys: `Enter, Right, l`.
     pub keys: String,
     /// What they do.
     pub help: &'static str,
-    /// The word at the foot of the screen; empty for none.
+    /// The hint at the bottom of the screen; empty for none.
     pub hint: &'static str,
-    /// Where.
+    /// The contexts where it applies.
     pub contexts: Vec<Context>,
 }
 
 impl Listed {
-    /// What they do, and where when that is not everywhere.
+    /// The help text, with the contexts unless it applies everywhere.
     pub fn sentence(&self) -> String {
         let typing = self.contexts.contains(&Context::Prompt);
         let places: Vec<&str> = self.contexts.iter().map(|c| c.name()).collect();
@@ -77,7 +77,7 @@ impl Listed {
     }
 }
 
-/// All keys, in the order of the table.
+/// All key bindings, in the order of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyMap {
     entries: Vec<Entry>,
@@ -91,7 +91,7 @@ impl Default for KeyMap {
 }
 
 impl KeyMap {
-    /// Of entries that bind no key twice in one context.
+    /// Builds a map. No key may be bound twice in one context.
     pub fn of(entries: Vec<Entry>) -> KeyMap {
         KeyMap { entries }
     }
@@ -101,7 +101,7 @@ impl KeyMap {
         &self.entries
     }
 
-    /// The keys as documents list them: equal texts share a line.
+    /// The keys as documents list them: actions with the same text share a line.
     pub fn listed(&self) -> Vec<Listed> {
         let mut merged: Vec<Entry> = Vec::new();
         for entry in &self.entries {
@@ -125,7 +125,7 @@ impl KeyMap {
         merged.into_iter().map(listed).collect()
     }
 
-    /// What a key does in a context.
+    /// The action of a key in a context.
     pub fn action(&self, context: Context, event: &KeyEvent) -> Option<Action> {
         let pressed = Key::of(event)?;
         self.entries
@@ -134,7 +134,7 @@ impl KeyMap {
             .map(|e| e.action)
     }
 
-    /// The keys that do something in a context.
+    /// The keys of an action in a context.
     pub fn keys(&self, context: Context, action: Action) -> &[Key] {
         let entry = |e: &&Entry| e.action == action && e.applies(context);
         self.entries
@@ -143,8 +143,8 @@ impl KeyMap {
             .map_or(&[], |e| e.keys.as_slice())
     }
 
-    /// The key and the word of every hint of a context: help, quit and the ways to the
-    /// answers first, so that a narrow screen loses the others.
+    /// Key and hint of each action in a context. Help, quit and the keys that lead to
+    /// answers come first, because a narrow screen drops the last ones.
     pub fn hints(&self, context: Context) -> Vec<(String, &'static str)> {
         let important = |e: &&Entry| {
             use Action::{Drivers, Help, Modules, Quit, Report, Summary};

@@ -1,9 +1,8 @@
-//! The key table: one list that dispatch, the hints at the foot of the screen, the help
-//! overlay and the documentation are made from. What the user changes of it is in [`mod@file`],
-//! and [`KeyMap`] is what holds.
+//! The key table: a single list from which dispatch, hints, help and documentation are
+//! made. [`mod@file`] reads the user's changes, and [`KeyMap`] is the result.
 //!
-//! PoolMon's letters keep PoolMon's meaning on the tag list (`p b a f d m t`, `h` for
-//! help); the vi letters apply where they do not clash with those.
+//! PoolMon's letters have PoolMon's meaning on the tag list (`p b a f d m t`, `h` for
+//! help); vi letters apply where they do not conflict with those.
 
 mod binding;
 pub mod brief;
@@ -25,7 +24,7 @@ mod tests {
     use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
     #[test]
-    fn no_key_means_two_things_in_one_place() {
+    fn no_key_has_two_actions_in_one_context() {
         for context in Context::ALL {
             let mut seen = Vec::new();
             for binding in TABLE.iter().filter(|b| b.applies(context)) {
@@ -38,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn the_letters_of_poolmon_mean_what_they_mean_in_poolmon() {
+    fn poolmon_letters_work_as_in_poolmon() {
         let keys = KeyMap::default();
         let press = |c| keys.action(Tags, &KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
         for (c, action) in [
@@ -57,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn every_screen_can_be_left_and_explains_itself() {
+    fn every_screen_has_back_and_help() {
         for &context in SCREENS {
             let actions: Vec<Action> = TABLE
                 .iter()

@@ -1,4 +1,4 @@
-//! Keys, actions and contexts as they are written in the user's file.
+//! The names of keys, actions and contexts in the user's key file.
 
 use std::fmt::Debug;
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use super::binding::{Action, Context, Key};
 use super::table::TABLE;
 
-/// Keys that have names; characters stand for themselves.
+/// Names of special keys; a character is its own name.
 const NAMED: [(&str, KeyCode); 17] = [
     ("up", KeyCode::Up),
     ("down", KeyCode::Down),
@@ -27,11 +27,11 @@ const NAMED: [(&str, KeyCode); 17] = [
     ("end", KeyCode::End),
     ("pgup", KeyCode::PageUp),
     ("pgdn", KeyCode::PageDown),
-    // A # begins a comment.
+    // `#` itself starts a comment.
     ("hash", KeyCode::Char('#')),
 ];
 
-/// Names of earlier versions, which files of keys may still have, and what they are now.
+/// Action names of earlier versions that key files may still contain, and their current names.
 const OLD_ACTIONS: [(&str, &str); 1] = [("plain", "copy-view")];
 const OLD_CONTEXTS: [(&str, &str); 2] = [("sheet", "table"), ("mentions", "references")];
 
@@ -40,12 +40,12 @@ fn renamed<'n>(name: &'n str, old: &[(&str, &'static str)]) -> &'n str {
     known.map_or(name, |(_, now)| *now)
 }
 
-/// What a key may be called, for error messages.
+/// Valid key names, for error messages.
 const KEYS: &str = "one character, ctrl- and a letter, f1 to f12, or one of \
     up down left right enter esc tab shift-tab space backspace delete insert home end pgup \
     pgdn hash";
 
-/// `SortPerAlloc` as `sort-per-alloc`.
+/// Converts `SortPerAlloc` to `sort-per-alloc`.
 fn kebab(value: impl Debug) -> String {
     let mut out = String::new();
     for c in format!("{value:?}").chars() {
@@ -58,12 +58,12 @@ fn kebab(value: impl Debug) -> String {
 }
 
 impl Action {
-    /// What it is called in the user's file.
+    /// The action's name in the key file.
     pub fn name(self) -> String {
         kebab(self)
     }
 
-    /// All that have a line in the table, in its order.
+    /// All actions with an entry in the table, in its order.
     pub fn all() -> Vec<Action> {
         let mut out = Vec::new();
         for binding in TABLE.iter() {
@@ -74,10 +74,10 @@ impl Action {
         out
     }
 
-    /// The one of that name.
+    /// The action with a name.
     ///
     /// # Errors
-    /// What is allowed, with the name that is most like it.
+    /// The valid names, with the most similar one first.
     pub fn of_name(name: &str) -> Result<Action, String> {
         static NAMES: LazyLock<FxHashMap<String, Action>> =
             LazyLock::new(|| Action::all().into_iter().map(|a| (a.name(), a)).collect());
@@ -91,15 +91,15 @@ impl Action {
 }
 
 impl Context {
-    /// What it is called in the user's file.
+    /// The context's name in the key file.
     pub fn file_name(self) -> String {
         kebab(self)
     }
 
-    /// The one of that name.
+    /// The context with a name.
     ///
     /// # Errors
-    /// What is allowed.
+    /// The valid names.
     pub fn of_name(name: &str) -> Result<Context, String> {
         static NAMES: LazyLock<FxHashMap<String, Context>> = LazyLock::new(|| {
             Context::ALL
@@ -116,7 +116,7 @@ impl Context {
 }
 
 impl Key {
-    /// What it is called in the user's file.
+    /// The key's name in the key file.
     pub fn file_name(self) -> String {
         let named = NAMED.iter().find(|(_, code)| *code == self.code);
         let base = match (named, self.code) {
@@ -131,10 +131,10 @@ impl Key {
         }
     }
 
-    /// The one of that name.
+    /// The key with a name.
     ///
     /// # Errors
-    /// What is allowed.
+    /// The valid names.
     pub fn of_name(name: &str) -> Result<Key, String> {
         let wrong = || format!("unknown key {name:?}; a key is {KEYS}");
         let lower = name.to_lowercase();
@@ -153,7 +153,7 @@ impl Key {
         Ok(Key { code, ctrl: false })
     }
 
-    /// True for what is text while a line is typed.
+    /// True for keys that insert text in an open line.
     pub fn is_text(self) -> bool {
         !self.ctrl && matches!(self.code, KeyCode::Char(_))
     }
@@ -172,9 +172,9 @@ fn code_of(name: &str, lower: &str) -> Option<KeyCode> {
     known.then_some(KeyCode::F(number))
 }
 
-/// The name with the fewest letters to change, when they are few.
+/// The name with the smallest edit distance, if it is small enough.
 fn nearest(typed: &str, names: impl Iterator<Item = String>) -> Option<String> {
-    // What is longer than any name is like none.
+    // Longer text is not similar to any name.
     if typed.len() > 40 {
         return None;
     }
@@ -185,7 +185,7 @@ fn nearest(typed: &str, names: impl Iterator<Item = String>) -> Option<String> {
         .map(|(_, name)| name)
 }
 
-/// Levenshtein's distance.
+/// The Levenshtein distance.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_of_the_table_can_be_read_back() {
+    fn every_name_in_the_table_parses() {
         for binding in TABLE.iter() {
             assert_eq!(Action::of_name(&binding.action.name()), Ok(binding.action));
             for key in binding.keys {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_what_is_right() {
+    fn errors_suggest_the_valid_name() {
         let told = Action::of_name("gotoo").unwrap_err();
         assert!(told.contains("did you mean goto?"), "{told}");
         assert!(!Action::of_name("xyzzyx").unwrap_err().contains("did you"));

@@ -11,7 +11,7 @@ use Context::{
     Allocations, Bytes, Chart, Columns, Help, Modules, References, Report, Summary, Table, Tags,
 };
 
-/// Wherever one can move, the column chooser included.
+/// Every context with a cursor, including the column chooser.
 const EVERYWHERE: &[Context] = &[
     Tags,
     Summary,
@@ -25,7 +25,7 @@ const EVERYWHERE: &[Context] = &[
     Columns,
     Help,
 ];
-/// Wherever one can move by pages and jump away from.
+/// Every context with pages and jumps.
 const LISTS: &[Context] = &[
     Tags,
     Summary,
@@ -38,7 +38,7 @@ const LISTS: &[Context] = &[
     Chart,
     Help,
 ];
-/// All but the help and the line being typed.
+/// All contexts except the help and the open line.
 pub(super) const SCREENS: &[Context] = &[
     Tags,
     Summary,
@@ -50,15 +50,15 @@ pub(super) const SCREENS: &[Context] = &[
     Report,
     Chart,
 ];
-/// Where `/` finds rows.
+/// Contexts where `/` searches rows.
 const SEARCHED: &[Context] = &[Tags, Allocations, References, Modules, Table, Report];
 /// Lists with columns that can be selected.
 const COLUMNS: &[Context] = &[Tags, Allocations, Modules, Table];
 
-/// All keys. Hints and help follow this order.
+/// All keys. Hints and help use this order.
 pub static TABLE: LazyLock<Vec<Binding>> = LazyLock::new(|| [ON_SCREENS, DIALOGS].concat());
 
-/// Keys of the screens, and those that work everywhere.
+/// Keys of the screens, and global keys.
 const ON_SCREENS: &[Binding] = &[
     bind(
         &[key(KeyCode::Up), letter('k')],

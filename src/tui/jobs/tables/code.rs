@@ -1,4 +1,4 @@
-//! The instructions around a place that has a tag, as a table.
+//! The instructions around a reference to a tag, as a table.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ const CODE: [TableColumn; 5] = [
     TableColumn::new(Column::text("Bytes", 20, 3), &["bytes"], Kind::Text),
 ];
 
-/// The instructions around the reference to `tag` at `va`: the one with the tag and the
-/// calls that take it are marked.
+/// The instructions around the reference to `tag` at `va`. The instruction with the tag and
+/// the calls that receive it are marked.
 ///
 /// # Errors
 /// Why there are none, as a sentence.

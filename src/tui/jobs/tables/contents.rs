@@ -1,4 +1,4 @@
-//! Block contents of a tag as tables: by offset, by family, as kernel objects.
+//! Block contents of a tag as tables: by offset, by layout, as kernel objects.
 
 use std::sync::Arc;
 
@@ -52,10 +52,10 @@ const OBJECTS: [TableColumn; 4] = [
     TableColumn::new(Column::number("Of all", 10, 2), &["all"], Kind::Number),
 ];
 
-/// Takes the census of a tag. `None` when cancelled.
+/// Collects content statistics of a tag. `None` if cancelled.
 ///
 /// # Errors
-/// Why there is none.
+/// Why there are none.
 pub fn census(engine: &dyn Machine, index: &Snapshot, tag: Tag) -> Result<Option<Census>, String> {
     engine.census(index, Question::of(tag), &|| true, &Progress::default())
 }
@@ -64,7 +64,7 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// How much a kind of value says about the owner; the lower, the more.
+/// Rank of a kind of value by how much it tells about the owner; 0 is best.
 fn rank(what: &What) -> u8 {
     match what {
         What::Module { .. } => 0,
@@ -78,12 +78,13 @@ fn rank(what: &What) -> u8 {
     }
 }
 
-/// By offset: the most frequent kind of value; Enter lists all. Modules and blocks that are
-/// pointed to come first, zeros last.
+/// By offset: the most significant kind of value; Enter lists all. Pointers to modules and
+/// to blocks come first, zeros last.
 pub fn offsets(census: &Census, mut notes: Vec<String>) -> TableData {
     let tag = census.question.tag;
     let mut rows = Vec::new();
-    // Of the kinds at an offset, the one that says most, where it is more than chance.
+    // The most significant kind of value at an offset, among those that are too frequent
+    // for coincidence.
     let telling = |counts: &[Count], read: u64| {
         let frequent = counts.iter().filter(|c| share(c.blocks, read) >= 0.05);
         frequent.min_by_key(|c| rank(&c.what)).cloned()
@@ -133,7 +134,7 @@ pub fn offsets(census: &Census, mut notes: Vec<String>) -> TableData {
     }
 }
 
-/// The blocks in use over the time from boot to dump.
+/// The number of blocks in use by age, from boot to dump.
 fn ages_chart(ages: &Ages) -> Chart {
     Chart {
         before: "Ages: boot ".into(),
@@ -183,7 +184,7 @@ fn what(count: &Count) -> String {
     clean(&text).into_owned()
 }
 
-/// By family; Enter opens one allocation that is typical.
+/// By layout; Enter opens a typical allocation.
 pub fn families(census: &Census, mut notes: Vec<String>) -> TableData {
     let tag = census.question.tag;
     let rows: Vec<TableRow> = census
@@ -241,7 +242,7 @@ pub fn families(census: &Census, mut notes: Vec<String>) -> TableData {
     }
 }
 
-/// Who has handles to the objects, and what they are called.
+/// The kernel objects: their names, and the processes with handles to them.
 pub fn objects(found: &Objects, mut notes: Vec<String>) -> TableData {
     let safe = |text: &str| Cell::Text(clean(text).into_owned());
     let mut rows: Vec<TableRow> = Vec::new();

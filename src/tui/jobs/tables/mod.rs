@@ -24,11 +24,11 @@ use crate::tui::data::table::{Opens, TableColumn, TableData, TableKind, TableRow
 use crate::tui::input::query::Kind;
 use crate::tui::widgets::table::Column;
 
-/// Rows between two looks at whether an answer is still wanted.
+/// Rows between two checks for cancellation.
 const LOOK_EVERY: u64 = 1 << 14;
-/// Different values that are counted apart.
+/// Maximum number of different values to count.
 const MOST_VALUES: usize = 1 << 18;
-/// Allocations whose contents are looked at; more are sampled.
+/// Maximum number of allocations whose contents are read; more are sampled.
 const SAMPLE: u64 = 1 << 16;
 
 const DRIVERS: [TableColumn; 9] = [
@@ -125,10 +125,10 @@ const PAGE: [TableColumn; 7] = [
     TableColumn::new(Column::text("State", 9, 2), &["state"], Kind::Text),
 ];
 
-/// Makes a table. `None` when cancelled.
+/// Makes a table. `None` if cancelled.
 ///
 /// # Errors
-/// Why there is none, as a sentence.
+/// Why there is no table, as a sentence.
 pub fn make(
     engine: &dyn Machine,
     index: &Snapshot,
@@ -171,7 +171,7 @@ pub fn make(
             None => return Ok(None),
         },
         TableKind::Code { tag, va } => code::table(engine, *tag, *va)?,
-        // Made where the list is.
+        // The state machine makes these.
         TableKind::Counted | TableKind::Marks | TableKind::Points | TableKind::ModuleChanges => {
             return Ok(None);
         }
@@ -310,7 +310,7 @@ fn sizes(tag: Tag, index: &Snapshot) -> TableData {
     }
 }
 
-/// What the walk has not seen.
+/// Notes on what the walk has not covered.
 fn unfinished(index: &Snapshot) -> Vec<String> {
     let (done, all) = (index.windows_done, index.windows_all);
     match done < all {
@@ -323,7 +323,7 @@ fn unfinished(index: &Snapshot) -> Vec<String> {
     }
 }
 
-/// Addresses are counted by stretches of this many bytes.
+/// Size of the address ranges by which addresses are counted.
 const STRETCH: u64 = 2 << 20;
 
 fn frequency(
@@ -384,7 +384,7 @@ fn frequency(
     }))
 }
 
-/// A value of a column, as it is counted.
+/// A counted value of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
     Number(u64),
@@ -435,7 +435,7 @@ fn row_of_key(key: Key, field: usize, column: &str, count: u64, all: u64) -> Tab
     }
 }
 
-/// What is at an offset of a tag's allocations.
+/// The targets of the qword at an offset of a tag's allocations.
 fn pointers(
     engine: &dyn Machine,
     index: &Snapshot,
@@ -451,7 +451,7 @@ fn pointers(
         if i % 256 == 0 && !wanted() {
             return None;
         }
-        // No overflow: both are below 2^32 by far.
+        // Cannot overflow: both are far below 2^32.
         let at = (u128::from(i) * u128::from(blocks.len()) / u128::from(looked)) as u64;
         let Some(block) = blocks.get(at) else {
             continue;

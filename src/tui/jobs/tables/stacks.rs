@@ -26,10 +26,10 @@ const STACKS: [TableColumn; 7] = [
     TableColumn::new(Column::text("Such as", 17, 5), &["such"], Kind::Address),
 ];
 
-/// Equal stacks with their counts; Enter opens a block. `None` when cancelled.
+/// Distinct stacks with their counts; Enter opens a block. `None` if cancelled.
 ///
 /// # Errors
-/// Why there is none.
+/// Why there are none.
 pub fn make(
     engine: &dyn Machine,
     index: &Snapshot,
@@ -64,7 +64,7 @@ fn of_row(tag: Tag, row: &StackRow) -> TableRow {
             .unwrap_or_default()
     };
     let frames: Vec<&str> = (0..row.frames.len()).map(name).collect();
-    // The first that is not of the kernel.
+    // The first frame outside the kernel.
     let kernel = |name: &&&str| !name.starts_with("nt!") && !name.starts_with("nt+");
     let caller = frames.iter().find(kernel).copied().unwrap_or_default();
     TableRow {

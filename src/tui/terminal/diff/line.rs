@@ -1,26 +1,26 @@
-//! Writing one row: which cells, and how to get from one to the next.
+//! Writing one row: which cells to write, and how to move between them.
 
 use super::look::{self, Look};
 use super::screen_cell::ScreenCell;
 
-/// Where the terminal's cursor is, and what is written on the way.
+/// The output, and the terminal's cursor and attributes after it.
 #[derive(Clone, Debug)]
 pub struct LineWriter {
-    /// What is to be sent.
+    /// Bytes to send.
     pub out: Vec<u8>,
     /// Columns and rows.
     pub size: (u16, u16),
-    /// Attributes can be switched off one by one.
+    /// The terminal can switch attributes off one by one.
     singly: bool,
-    /// `None` when terminals may disagree. A column past the last one: the last was
-    /// written, and the terminal will wrap before the next symbol.
+    /// The cursor; `None` if terminals may disagree. A column past the last one means that
+    /// the last was written, and the terminal wraps before the next symbol.
     at: Option<(u16, u16)>,
-    /// `None` when unknown.
+    /// Current attributes; `None` if unknown.
     look: Option<Look>,
 }
 
 impl LineWriter {
-    /// Somewhere on a screen that is not known.
+    /// A writer for a screen with unknown cursor and attributes.
     pub fn new(singly: bool) -> LineWriter {
         LineWriter {
             out: Vec::new(),
@@ -31,24 +31,24 @@ impl LineWriter {
         }
     }
 
-    /// The cursor position and look that the terminal was set to.
+    /// Records the cursor position and attributes that the terminal was set to.
     pub fn stand(&mut self, at: (u16, u16), look: Look) {
         self.at = Some(at);
         self.look = Some(look);
     }
 
-    /// The next move depends on nothing.
+    /// Forgets the cursor position: the next move is absolute.
     pub fn lose_place(&mut self) {
         self.at = None;
     }
 
-    /// Writes so from now on.
+    /// Switches to other attributes.
     pub fn wear(&mut self, look: Look) {
         look::change(&mut self.out, self.look, look, self.singly);
         self.look = Some(look);
     }
 
-    /// Goes to a place, by the shortest sequence that depends on nothing unknown.
+    /// Moves the cursor with the shortest sequence that does not depend on unknown state.
     pub fn go(&mut self, x: u16, y: u16) {
         if self.at == Some((x, y)) {
             return;
@@ -64,8 +64,7 @@ impl LineWriter {
         self.at = Some((x, y));
     }
 
-    /// Makes a row look as wanted, the cheaper of two ways: over what is there, or over
-    /// nothing after erasing it.
+    /// Updates a row, in the cheaper of two ways: over the old contents, or after erasing them.
     pub fn row(&mut self, y: u16, new: &[ScreenCell], old: &[ScreenCell]) {
         let Some(first) = (0..new.len()).find(|&x| new.get(x) != old.get(x)) else {
             return;
@@ -97,8 +96,8 @@ impl LineWriter {
         }
     }
 
-    /// Erases to the end of the row. What erasing leaves has the colour that is being
-    /// written with on some terminals, so that is put down first.
+    /// Erases to the end of the row. Some terminals erase with the current background
+    /// colour, so the attributes are reset first.
     fn erase(&mut self) {
         self.wear(Look::PLAIN);
         self.out.extend_from_slice(b"\x1b[K");
@@ -121,14 +120,15 @@ impl LineWriter {
         }
     }
 
-    /// Goes right to a cell, or rewrites the text between if that is shorter. `next` is the look of
-    /// the cell, which what is between may change on the way.
+    /// Moves right to a cell, or rewrites the text in between if that is shorter. `next` is
+    /// the look of the cell; rewriting may change the current attributes on the way, which
+    /// counts as cost.
     fn approach(&mut self, x: usize, y: u16, new: &[ScreenCell], next: Look) {
         let mut going = self.fork();
         going.go(x as u16, y);
         let from = match self.at {
             Some((from, row)) if row == y && usize::from(from) < x => usize::from(from),
-            // The start of the next row is near too.
+            // The start of the next row is close too.
             Some((_, row)) if row.checked_add(1) == Some(y) && x <= going.out.len() => 0,
             _ => return self.adopt(going),
         };
@@ -157,15 +157,15 @@ impl LineWriter {
         (self.at, self.look) = (other.at, other.look);
     }
 
-    /// Writes a symbol where the cursor is.
+    /// Writes a symbol at the cursor.
     fn put(&mut self, cell: &ScreenCell, x: u16, y: u16) {
-        // A blank has no colour of its own, so the one that is being written with stays.
+        // The text colour of a blank is invisible, so the current colour can stay.
         let seen = self.look.map(Look::on_blank);
         if cell.symbol() != " " || seen != Some(cell.look()) {
             self.wear(cell.look());
         }
         if cell.width > 1 {
-            // A terminal that takes it for narrower leaves no old symbol beside it.
+            // If the terminal draws the symbol narrower, no old symbol must remain beside it.
             for _ in 0..cell.width {
                 self.out.push(b' ');
             }
@@ -177,10 +177,10 @@ impl LineWriter {
     }
 }
 
-/// Blanks that are written rather than erased.
+/// Maximum number of blanks that are written instead of erased.
 const ERASING: usize = 3;
 
-/// CUP.
+/// An absolute move (CUP).
 fn absolute(x: u16, y: u16) -> Vec<u8> {
     match (x, y) {
         (0, 0) => b"\x1b[H".to_vec(),
@@ -190,12 +190,12 @@ fn absolute(x: u16, y: u16) -> Vec<u8> {
     }
 }
 
-/// The shortest of the relative ways: down by line feeds or at once, then sideways, from
-/// where the cursor is or from the margin.
+/// The shortest relative move: down by line feeds or by one sequence, then sideways from
+/// the cursor or from the margin.
 fn relative((x, y): (u16, u16), to: (u16, u16), width: u16) -> Option<Vec<u8>> {
     let down = usize::from(to.1.checked_sub(y)?);
-    // Line feeds keep the column on some systems and not on others, so they are used only
-    // from the margin.
+    // Some systems keep the column at a line feed and others do not, so line feeds are used
+    // only from the margin.
     let mut margin = vec![b'\r'];
     if down <= 4 {
         margin.extend(vec![b'\n'; down]);
@@ -226,7 +226,7 @@ fn sideways(from: u16, to: u16) -> Vec<u8> {
     }
 }
 
-/// A cursor move by a number of places.
+/// A cursor move by a number of cells.
 fn steps(count: usize, letter: u8) -> Vec<u8> {
     match count {
         0 => Vec::new(),

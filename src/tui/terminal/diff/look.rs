@@ -1,27 +1,27 @@
-//! Colours and attributes, changed in as few bytes as possible (ECMA-48, SGR).
+//! Colours and attributes, changed in as few bytes as possible (ECMA-48 SGR).
 
 use ratatui::style::{Color, Modifier};
 
-/// How what is written looks.
+/// The colours and attributes of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// The colour of the text.
+    /// Text colour.
     pub fg: Color,
-    /// The colour behind it.
+    /// Background colour.
     pub bg: Color,
-    /// Bold, reversed and the like.
+    /// Bold, reversed and so on.
     pub modifier: Modifier,
 }
 
 impl Look {
-    /// The terminal's own.
+    /// The terminal's defaults.
     pub const PLAIN: Look = Look {
         fg: Color::Reset,
         bg: Color::Reset,
         modifier: Modifier::empty(),
     };
 
-    /// What of it is seen on a blank: the ground and the lines through it.
+    /// The part that is visible on a blank: the background, and lines.
     pub fn on_blank(mut self) -> Look {
         if !self.modifier.contains(Modifier::REVERSED) {
             self.modifier &= LINES;
@@ -33,11 +33,10 @@ impl Look {
     }
 }
 
-/// Attributes that are seen on a blank.
+/// Attributes that are visible on a blank.
 const LINES: Modifier = Modifier::UNDERLINED.union(Modifier::CROSSED_OUT);
 
-/// Each attribute, the number that switches it on and the one that switches it off. Bold
-/// and dim are switched off together.
+/// Each attribute with its on and off codes. Bold and dim share an off code.
 const ATTRIBUTES: [(Modifier, u8, u8); 9] = [
     (Modifier::BOLD, 1, 22),
     (Modifier::DIM, 2, 22),
@@ -50,9 +49,9 @@ const ATTRIBUTES: [(Modifier, u8, u8); 9] = [
     (Modifier::CROSSED_OUT, 9, 29),
 ];
 
-/// Writes the change from one look to another; nothing when they are the same. From an unknown
-/// one, everything is written. `singly`: attributes can be switched off one by one, which a
-/// VT100 can't.
+/// Writes the change from one look to another; nothing if they are equal. If the old look
+/// is unknown, writes everything. `singly`: the terminal can switch attributes off one by
+/// one, which a VT100 cannot.
 pub fn change(out: &mut Vec<u8>, from: Option<Look>, to: Look, singly: bool) {
     if from == Some(to) {
         return;
@@ -67,7 +66,7 @@ pub fn change(out: &mut Vec<u8>, from: Option<Look>, to: Look, singly: bool) {
     out.push(b'm');
 }
 
-/// Everything off, then what is wanted on.
+/// Resets everything, then sets the new look.
 fn afresh(to: Look) -> String {
     if to == Look::PLAIN {
         return String::new();
@@ -83,8 +82,8 @@ fn afresh(to: Look) -> String {
     codes.join(";")
 }
 
-/// Only what differs; `None` when something would have to be switched off singly and
-/// can't be.
+/// Changes only the differences; `None` if an attribute would have to be switched off
+/// singly and cannot be.
 fn stepwise(from: Look, to: Look, singly: bool) -> Option<String> {
     let mut now = from.modifier;
     let mut codes: Vec<String> = Vec::new();
@@ -111,7 +110,7 @@ fn stepwise(from: Look, to: Look, singly: bool) -> Option<String> {
     Some(codes.join(";"))
 }
 
-/// A colour's numbers; `base` is 30 for text and 40 for the ground.
+/// The codes of a colour; `base` is 30 for text and 40 for the background.
 fn colour(colour: Color, base: u8) -> String {
     let dark = |n: u8| (base + n).to_string();
     let bright = |n: u8| (base + 60 + n).to_string();
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_said() {
+    fn only_changed_attributes_are_sent() {
         let (plain, bold) = (Look::PLAIN, with(Modifier::BOLD));
         let red = Look {
             fg: Color::Red,
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vt100_gets_no_number_that_it_does_not_know() {
+    fn a_vt100_gets_only_codes_that_it_supports() {
         for from in [Modifier::BOLD, Modifier::REVERSED | Modifier::UNDERLINED] {
             let text = said(with(from), with(Modifier::UNDERLINED), false);
             assert_eq!(text, "^[0;4m");

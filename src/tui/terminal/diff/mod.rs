@@ -1,14 +1,14 @@
-//! Drawing in few bytes, for screens at the far end of a slow line.
+//! Drawing with few bytes, for slow connections.
 //!
-//! [`DiffBackend`] knows what is on the screen. It takes whole frames and writes what differs,
-//! and of the ways to get from one difference to the next it takes the shortest: a
-//! relative move, an absolute one, or writing the few cells between once more (module `line`).
-//! Lists that moved by some lines are scrolled (module `scroll`), and of an attribute only the
-//! change is sent (module `look`). All of it is what a VT100 can do; what one can't (colours,
-//! switching one attribute off) is left out on request.
+//! [`DiffBackend`] knows what is on the screen. It takes complete frames and writes only
+//! the differences. Between two differences it takes the shortest way: a relative move, an
+//! absolute move, or writing the few cells in between again (module `line`). Lists that
+//! moved by a few lines are scrolled (module `scroll`). Of the attributes, only changes are
+//! sent (module `look`). A VT100 can do all of this; features that it lacks (colours,
+//! switching off a single attribute) can be disabled.
 //!
-//! It takes frames and not the differences that `ratatui::Terminal` finds, because those
-//! leave out the cells that a wide symbol covered.
+//! The input is complete frames instead of the differences from `ratatui::Terminal`,
+//! because those omit the cells that a wide symbol covered.
 
 mod line;
 mod look;
@@ -25,21 +25,21 @@ use line::LineWriter;
 use look::Look;
 use screen_cell::ScreenCell;
 
-/// What a terminal is known to understand.
+/// Capabilities of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// More than a VT100: colours, and each attribute has its own end.
+    /// More than a VT100: colours, and a separate off code for each attribute.
     pub colours: bool,
-    /// It is asked to show a large frame at once (DEC private mode 2026), which terminals
-    /// that don't know the mode ignore.
+    /// Large frames are marked so that the terminal shows them at once, by DEC private mode
+    /// 2026. Terminals that do not know the mode ignore it.
     pub synchronized: bool,
-    /// Kitty's keyboard protocol, which is not asked for elsewhere: others may take its
-    /// sequences for something else.
+    /// Kitty's keyboard protocol. It is requested only from terminals known to have it,
+    /// because others may misinterpret the sequence.
     pub kitty: bool,
 }
 
 impl Capabilities {
-    /// By the name of the terminal.
+    /// The capabilities of a terminal, by its name.
     pub fn of(term: &str) -> Capabilities {
         let plain = is_plain(term);
         Capabilities {
@@ -50,10 +50,10 @@ impl Capabilities {
     }
 }
 
-/// Terminals that have kitty's keyboard protocol, by how their names begin.
+/// Prefixes of terminal names with kitty's keyboard protocol.
 const KITTY: [&str; 4] = ["xterm-kitty", "xterm-ghostty", "foot", "alacritty"];
 
-/// Terminals that are known to do no more than a VT100.
+/// True for terminals that are known to be no more than a VT100.
 pub fn is_plain(term: &str) -> bool {
     matches!(
         term,
@@ -61,21 +61,21 @@ pub fn is_plain(term: &str) -> bool {
     )
 }
 
-/// A frame of fewer bytes arrives in one piece anyway.
+/// A frame with fewer bytes arrives in one piece anyway.
 const ONE_PIECE: usize = 1024;
 
-/// What is on a screen, and how to change it in few bytes.
+/// The contents of a screen, and how to change them with few bytes.
 #[derive(Debug)]
 pub struct DiffBackend<W: Write> {
     writer: W,
     skills: Capabilities,
-    /// What is on the screen, row by row; nothing when that is not known.
+    /// The cells on the screen, row by row; empty if unknown.
     shadow: Vec<ScreenCell>,
     hand: LineWriter,
 }
 
 impl<W: Write> DiffBackend<W> {
-    /// For a screen of which nothing is known.
+    /// A backend for a screen with unknown contents.
     pub fn new(writer: W, skills: Capabilities) -> DiffBackend<W> {
         DiffBackend {
             writer,
@@ -85,16 +85,16 @@ impl<W: Write> DiffBackend<W> {
         }
     }
 
-    /// Someone else may have written on the screen: the next frame is drawn whole.
+    /// Forgets the contents, because another program may have written on the screen: the
+    /// next frame is drawn completely.
     pub fn forget(&mut self) {
         self.shadow.clear();
     }
 
-    /// Makes the screen, which is as large as the frame, look like it. A frame that looks
-    /// like the one before sends nothing.
+    /// Makes the screen equal to a frame of the same size. An unchanged frame sends nothing.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// If the terminal is gone.
     pub fn show(&mut self, frame: &Buffer) -> io::Result<()> {
         let size = (frame.area.width, frame.area.height);
         let width = usize::from(size.0);
@@ -123,7 +123,7 @@ impl<W: Write> DiffBackend<W> {
         self.hand.stand((0, 0), Look::PLAIN);
     }
 
-    /// Hands a frame over, marked as one where that helps.
+    /// Sends the frame, with synchronization marks if it is large.
     fn send(&mut self) -> io::Result<()> {
         let frame = std::mem::take(&mut self.hand.out);
         if frame.is_empty() {

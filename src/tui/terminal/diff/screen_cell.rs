@@ -1,4 +1,4 @@
-//! One cell of the screen, in a form in which cells that look equal are equal.
+//! One cell of the screen, normalised so that cells that look equal are equal.
 
 use ratatui::buffer::Cell;
 use ratatui::style::{Color, Modifier};
@@ -6,17 +6,17 @@ use unicode_width::UnicodeWidthStr;
 
 use super::look::Look;
 
-/// One place of the screen.
+/// A cell of the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScreenCell {
-    /// The symbol; of the places that a wide one covers, only the first has it.
+    /// The symbol; a wide symbol is stored only in the first of its cells.
     cell: Cell,
-    /// Places that it takes; 0 for one that a wide symbol to its left covers.
+    /// Width in cells; 0 for a cell covered by a wide symbol to its left.
     pub width: u16,
 }
 
 impl ScreenCell {
-    /// A blank in the terminal's own colours.
+    /// A blank in default colours.
     pub fn blank() -> ScreenCell {
         ScreenCell {
             cell: Cell::EMPTY,
@@ -24,17 +24,17 @@ impl ScreenCell {
         }
     }
 
-    /// True for a blank in the terminal's own colours: what erasing leaves.
+    /// True for a blank in default colours, which is what erasing leaves.
     pub fn is_blank(&self) -> bool {
         self.width == 1 && self.cell == Cell::EMPTY
     }
 
-    /// What to write.
+    /// The symbol to write.
     pub fn symbol(&self) -> &str {
         self.cell.symbol()
     }
 
-    /// How it looks.
+    /// Its colours and attributes.
     pub fn look(&self) -> Look {
         Look {
             fg: self.cell.fg,
@@ -43,8 +43,8 @@ impl ScreenCell {
         }
     }
 
-    /// True when every terminal moves its cursor by one place for it. Terminals disagree
-    /// on wide and composed symbols.
+    /// True if every terminal advances its cursor by one cell for it. Terminals disagree on
+    /// wide and composed symbols.
     pub fn is_sure(&self) -> bool {
         self.width == 1 && self.symbol().chars().count() == 1
     }
@@ -77,13 +77,13 @@ impl ScreenCell {
     }
 }
 
-/// The attributes that a VT100 with the advanced video option has.
+/// The attributes of a VT100 with the advanced video option.
 const VT100: Modifier = Modifier::BOLD
     .union(Modifier::UNDERLINED)
     .union(Modifier::SLOW_BLINK)
     .union(Modifier::REVERSED);
 
-/// The cells of a screen as places, row by row.
+/// The cells of a frame, row by row.
 pub fn rows(cells: &[Cell], width: usize, colours: bool) -> Vec<ScreenCell> {
     let mut out = Vec::with_capacity(cells.len());
     for row in cells.chunks(width) {

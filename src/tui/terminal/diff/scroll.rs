@@ -1,4 +1,4 @@
-//! Rows that moved up or down together are scrolled there, and not written again.
+//! Rows that moved up or down together are scrolled instead of written again.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -6,29 +6,29 @@ use super::line::LineWriter;
 use super::look::Look;
 use super::screen_cell::ScreenCell;
 
-/// Rows of the screen that move.
+/// A scroll of some rows of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// The first row of the region.
     top: usize,
-    /// The last one.
+    /// The last row of the region.
     bottom: usize,
-    /// By so many rows: up when positive.
+    /// The number of rows; positive for up.
     by: isize,
 }
 
-/// Cells that a scrolling must save to be worth its sequences.
+/// Cells that a scroll must save to be worth its sequences.
 const WORTH: i64 = 60;
-/// A move by more rows has little left to save.
+/// Maximum scroll distance; a longer one saves little.
 const FARTHEST: isize = 8;
 
-/// The move after which least is left to write; `None` when writing is as good.
+/// The scroll that leaves the fewest cells to write; `None` if no scroll is worth it.
 pub fn find(old: &[ScreenCell], new: &[ScreenCell], width: usize) -> Option<Moved> {
     let rows = old.len() / width.max(1);
     let changed = (0..rows)
         .filter(|&y| row(old, y, width) != row(new, y, width))
         .count();
-    // Two rows change when a selection moves.
+    // Only two rows change when the selection moves.
     if changed < 4 {
         return None;
     }
@@ -45,7 +45,7 @@ pub fn find(old: &[ScreenCell], new: &[ScreenCell], width: usize) -> Option<Move
         let Some((first, last, gain)) = best_run(gains) else {
             continue;
         };
-        // The region also has the rows that move out of it.
+        // The region includes the rows that are scrolled out.
         let top = first.min(first.saturating_add_signed(by));
         let bottom = last.max(last.saturating_add_signed(by));
         let lost = lost(&old_marks, &new_marks, width, (top, bottom), (first, last));
@@ -57,7 +57,7 @@ pub fn find(old: &[ScreenCell], new: &[ScreenCell], width: usize) -> Option<Move
     best.map(|(moved, _)| moved)
 }
 
-/// Cells that are right now in the rows that are blank after the move.
+/// Cells that are already right, in rows that become blank by the scroll.
 fn lost(
     old: &[u64],
     new: &[u64],
@@ -76,7 +76,7 @@ fn lost(
         .sum()
 }
 
-/// The stretch with the largest sum.
+/// The run with the largest sum.
 fn best_run(gains: impl Iterator<Item = Option<i64>>) -> Option<(usize, usize, i64)> {
     let (mut start, mut sum) = (0, 0);
     let mut best: Option<(usize, usize, i64)> = None;
@@ -108,7 +108,8 @@ fn marks(cells: &[ScreenCell]) -> Vec<u64> {
     cells.iter().map(mark).collect()
 }
 
-/// A hash of a cell's content, for comparisons of cost; what is written is compared itself.
+/// A hash of a cell's content to estimate costs; the decision what to write compares the
+/// cells themselves.
 fn mark(cell: &ScreenCell) -> u64 {
     let mut hasher = DefaultHasher::new();
     let look = cell.look();
@@ -124,14 +125,14 @@ fn mark(cell: &ScreenCell) -> u64 {
 }
 
 impl Moved {
-    /// Has the terminal move the rows: a scrolling region (DECSTBM), line feeds at its end
-    /// or reverse ones at its start, and the whole screen again. All in the plain look, for
-    /// some terminals fill with the one that is being written with.
+    /// Scrolls on the terminal: sets a scrolling region (DECSTBM), sends line feeds at its
+    /// end or reverse line feeds at its start, and resets the region. Attributes are reset
+    /// first, because some terminals fill new rows with the current ones.
     pub fn write(&self, hand: &mut LineWriter) {
         hand.wear(Look::PLAIN);
         let region = format!("\x1b[{};{}r", self.top + 1, self.bottom + 1);
         hand.out.extend_from_slice(region.as_bytes());
-        // Moves that are not absolute may end at the region's margins.
+        // Relative moves may stop at the margins of the region.
         hand.lose_place();
         let times = self.by.unsigned_abs();
         if self.by > 0 {
@@ -141,12 +142,12 @@ impl Moved {
             hand.go(0, self.top as u16);
             hand.out.extend(b"\x1bM".repeat(times));
         }
-        // Taking the region away puts the cursor home.
+        // Resetting the region moves the cursor home.
         hand.out.extend_from_slice(b"\x1b[r");
         hand.stand((0, 0), Look::PLAIN);
     }
 
-    /// The same to what is known of the screen.
+    /// Applies the scroll to the known contents of the screen.
     pub fn apply(&self, shadow: &mut [ScreenCell], width: usize) {
         let Some(region) = shadow.get_mut(self.top * width..(self.bottom + 1) * width) else {
             return;

@@ -1,6 +1,5 @@
-//! Whatever is drawn in few bytes has to look as it was drawn: sequences of frames go
-//! through it into a terminal emulator that is not ours, and every cell is
-//! compared.
+//! Optimised output must look the same as the frames: sequences of frames go through the
+//! backend into an independent terminal emulator, and every cell is compared.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +12,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::*;
 
-/// What was written.
+/// Collects the output.
 #[derive(Clone, Default)]
 struct Sent(Rc<RefCell<Vec<u8>>>);
 
@@ -28,7 +27,7 @@ impl Write for Sent {
     }
 }
 
-/// A screen of some size, and the emulator at its end.
+/// A screen of some size, and an emulator that receives its output.
 struct Line {
     sent: Sent,
     backend: DiffBackend<Sent>,
@@ -56,7 +55,7 @@ impl Line {
         }
     }
 
-    /// Draws a frame; returns what it took.
+    /// Draws a frame; returns the bytes sent.
     fn draw(&mut self, buffer: &Buffer) -> Vec<u8> {
         self.backend.show(buffer).unwrap();
         let bytes = self.sent.0.take();
@@ -94,8 +93,8 @@ fn visible(seen: Seen) -> Seen {
     if !text.trim().is_empty() {
         return (text, fg, bg, [bold, dim, italic, underline, inverse]);
     }
-    // Of a blank, weight and slope are not seen, and its colour only where it is ground
-    // or line.
+    // On a blank, bold and italic are invisible, and the text colour is visible only in a
+    // line or when reversed.
     let fg = match underline || inverse {
         true => fg,
         false => vt100::Color::Default,
@@ -138,7 +137,7 @@ fn wanted(cell: &Cell, colours: bool) -> Seen {
         colour(cell.fg),
         colour(cell.bg),
         [
-            // The emulator knows one intensity.
+            // The emulator has only one intensity.
             has(Modifier::BOLD),
             colours && has(Modifier::DIM),
             colours && has(Modifier::ITALIC),
@@ -148,7 +147,7 @@ fn wanted(cell: &Cell, colours: bool) -> Seen {
     ))
 }
 
-/// What happens to a screen between two frames.
+/// A change to the screen between two frames.
 #[derive(Clone, Debug)]
 enum Change {
     Text(u16, u16, String, Style),
@@ -240,8 +239,8 @@ fn happen(buffer: &mut Buffer, change: &Change) {
     }
 }
 
-/// A wide symbol that something was written over by half is no screen that any widget
-/// makes; the buffer's own way of writing takes care of it.
+/// Widgets never leave half of a wide symbol: the buffer's own methods prevent it. Random
+/// changes do, so they are repaired here.
 fn repair(buffer: &mut Buffer) {
     let width = usize::from(buffer.area.width);
     for row in buffer.content.chunks_mut(width) {
@@ -262,7 +261,7 @@ fn repair(buffer: &mut Buffer) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn every_frame_looks_as_it_was_drawn(
+    fn every_frame_looks_the_same_in_an_emulator(
         size in (2u16..40, 1u16..12),
         frames in prop::collection::vec(prop::collection::vec(any_change(), 1..8), 1..12),
         colours in any::<bool>(),
@@ -297,8 +296,8 @@ fn after(first: &[&str], then: &[&str]) -> String {
 }
 
 #[test]
-fn the_shortest_way_is_taken() {
-    // Two cells between are cheaper written than jumped over.
+fn the_shortest_sequence_is_sent() {
+    // Two cells in between are cheaper to write than to skip.
     let said = after(&["a..b      "], &["x..y      "]);
     assert_eq!(said, "\rx..y");
     let said = after(&["a.........b.........    "], &["x.........y.........    "]);
@@ -314,7 +313,7 @@ fn the_shortest_way_is_taken() {
 }
 
 #[test]
-fn a_list_that_moves_is_scrolled() {
+fn a_moved_list_is_scrolled() {
     let row = |n: usize| format!("row {n} of a list, with words enough to be worth it");
     let rows = |from: usize| -> Vec<String> {
         std::iter::once("heading".to_owned())
@@ -334,7 +333,7 @@ fn a_list_that_moves_is_scrolled() {
 }
 
 #[test]
-fn a_plain_terminal_gets_plain_sequences() {
+fn a_vt100_gets_only_vt100_sequences() {
     let mut line = Line::new(30, 3, PLAIN);
     let mut buffer = lines(&[
         "one                           ",
@@ -366,7 +365,7 @@ fn a_plain_terminal_gets_plain_sequences() {
 }
 
 #[test]
-fn large_frames_are_shown_at_once_and_small_ones_are_not_marked() {
+fn only_large_frames_are_synchronized() {
     let mut line = Line::new(80, 24, FULL);
     let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
     for y in 0..24 {
@@ -379,7 +378,7 @@ fn large_frames_are_shown_at_once_and_small_ones_are_not_marked() {
 }
 
 #[test]
-fn what_a_symbol_must_not_have_is_not_sent() {
+fn control_characters_in_symbols_are_not_sent() {
     let mut line = Line::new(4, 1, FULL);
     let mut buffer = Buffer::empty(Rect::new(0, 0, 4, 1));
     buffer[(0, 0)].set_symbol("\x1b[2J");

@@ -30,7 +30,7 @@ fn error(text: &str) -> String {
 }
 
 #[test]
-fn keys_are_bound_and_taken_away() {
+fn keys_can_be_bound_and_unbound() {
     let read =
         good("# mine\n\nbind ctrl-g goto bytes  # as in less\r\nunbind q tags\nbind x quit\n");
     assert_eq!(
@@ -53,7 +53,7 @@ fn keys_are_bound_and_taken_away() {
 }
 
 #[test]
-fn a_key_that_is_bound_loses_what_it_did() {
+fn binding_a_key_removes_its_previous_action() {
     let read = good("bind b help tags\n");
     assert_eq!(press(&read.map, Context::Tags, "b"), Some(Action::Help));
     assert_eq!(press(&read.map, Context::Tags, "?"), Some(Action::Help));
@@ -65,7 +65,7 @@ fn a_key_that_is_bound_loses_what_it_did() {
 }
 
 #[test]
-fn errors_name_the_line_and_what_is_allowed() {
+fn errors_name_the_line_and_the_valid_names() {
     assert_eq!(
         error("# x\nbind ctrl-g gotoo bytes"),
         "line 2: unknown action \"gotoo\" (did you mean goto?); `poolscope keys` lists them"
@@ -88,7 +88,7 @@ fn errors_name_the_line_and_what_is_allowed() {
 }
 
 #[test]
-fn help_quit_and_back_are_not_lost_without_a_word() {
+fn losing_help_quit_or_back_is_a_warning() {
     let read = good(
         "unbind q\nunbind esc bytes\nunbind left bytes\nunbind h bytes\nunbind backspace bytes",
     );
@@ -108,7 +108,7 @@ fn help_quit_and_back_are_not_lost_without_a_word() {
 }
 
 #[test]
-fn what_is_printed_gives_the_same_keys() {
+fn printed_keys_parse_to_the_same_keys() {
     let built_in = KeyMap::default();
     assert_eq!(good(&print(&built_in)).map, built_in);
     assert_eq!(good("").map, built_in);
@@ -116,7 +116,7 @@ fn what_is_printed_gives_the_same_keys() {
 
 #[test]
 fn an_action_has_one_line_per_screen() {
-    // Or binding it there would be ambiguous.
+    // Otherwise `bind` would be ambiguous for that screen.
     for context in Context::ALL {
         let mut seen = Vec::new();
         for binding in TABLE.iter().filter(|b| b.applies(context)) {
@@ -131,7 +131,7 @@ fn an_action_has_one_line_per_screen() {
 }
 
 #[test]
-fn files_that_are_none() {
+fn unreadable_key_files_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("keys");
     assert!(read(&missing, false).errors.is_empty());
@@ -175,15 +175,15 @@ proptest! {
     }
 
     #[test]
-    fn any_words_are_read_or_refused(text in "((bind|unbind|#|q|ctrl-|f1|goto|tags|é| |\t|\n){0,12}\n){0,8}") {
+    fn any_key_file_words_are_read_or_refused(text in "((bind|unbind|#|q|ctrl-|f1|goto|tags|é| |\t|\n){0,12}\n){0,8}") {
         parse(text.as_bytes());
     }
 
     #[test]
-    fn whatever_is_read_is_one_key_one_thing_and_is_printed_as_itself(
+    fn a_parsed_file_has_unique_keys_and_prints_as_itself(
         lines in prop::collection::vec(any_line(), 0..10),
     ) {
-        // Lines that contradict another are left out, as their author would.
+        // Skip lines that contradict an earlier one, as an author would.
         let mut text = String::new();
         for line in lines {
             let more = format!("{text}{line}\n");
@@ -206,7 +206,7 @@ proptest! {
     }
 
     #[test]
-    fn every_key_of_a_keyboard_has_a_name_that_is_read_back(c in any::<char>(), ctrl in any::<bool>()) {
+    fn every_key_has_a_name_that_parses(c in any::<char>(), ctrl in any::<bool>()) {
         prop_assume!(!c.is_control() && !c.is_whitespace());
         prop_assume!(!ctrl || (c.is_ascii_lowercase() && c != 'i' && c != 'm'));
         let key = Key { code: KeyCode::Char(c), ctrl };
@@ -215,7 +215,7 @@ proptest! {
 }
 
 #[test]
-fn a_file_of_more_lines_than_there_are_keys_is_refused_at_once() {
+fn a_file_with_too_many_lines_is_refused() {
     let letters = (0x4e00..0x9000u32).filter_map(char::from_u32);
     let lines: String = letters.map(|c| format!("bind {c} quit\n")).collect();
     let start = std::time::Instant::now();

@@ -9,7 +9,7 @@ use crate::analysis::objects::types::Types;
 use crate::analysis::objects::{Objects, Setting};
 use crate::memory::Va;
 use crate::pool::Tag;
-use crate::pool::block::{Block, State};
+use crate::pool::block::Block;
 use crate::pool::index::Snapshot;
 
 use super::Engine;
@@ -37,7 +37,7 @@ impl Engine {
         wanted: &dyn Fn() -> bool,
     ) -> Option<Objects> {
         let list = index.blocks(tag);
-        let allocated = list.iter().filter(|b| b.state == State::Allocated).count() as u64;
+        let allocated = list.allocated();
         let looked = match most {
             0 => list.len(),
             most => most.min(list.len()),

@@ -92,7 +92,11 @@ impl Dataset<'_> {
             .into_parts();
         let out = BufWriter::new(file);
         let writer = match self.form {
-            Form::Parquet => Writer::Parquet(TableWriter::new(table, out, Packing::Snappy)?),
+            Form::Parquet => {
+                let keys = [&self.keys.machine, &self.keys.boot, &self.keys.dump];
+                let keys = keys.map(String::as_str);
+                Writer::Parquet(TableWriter::new(table, keys, out, Packing::Snappy)?)
+            }
             Form::Csv => Writer::Csv(CsvWriter::new(table, out)?),
         };
         Ok(Partial {
@@ -144,7 +148,7 @@ impl Sink for Dataset<'_> {
         let keys = keys.map(|key| Cell::Text(key));
         let found = self.files.iter_mut().find(|f| std::ptr::eq(f.table, table));
         match found.map(|f| &mut f.writer) {
-            Some(Writer::Parquet(writer)) => writer.row(&keys, cells),
+            Some(Writer::Parquet(writer)) => writer.row(cells),
             Some(Writer::Csv(writer)) => writer.row(&keys, cells),
             None => Ok(()),
         }

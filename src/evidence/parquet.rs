@@ -22,7 +22,7 @@ use rustc_hash::FxHashMap;
 
 use super::cell::Cell;
 use super::read::SCHEMA_KEY;
-use super::schema::{Column, Kind, Table, VERSION};
+use super::schema::{Column, KEYS, Kind, Table, VERSION};
 
 /// Rows per row group; this bounds the memory per table.
 const GROUP: usize = 1 << 17;
@@ -221,6 +221,14 @@ struct Texts {
 }
 
 impl Texts {
+    /// The same text in so many rows.
+    fn of_one(text: ByteArray, rows: usize) -> Texts {
+        Texts {
+            runs: vec![(Some(text), rows)],
+            ..Texts::default()
+        }
+    }
+
     fn push(&mut self, text: Option<&str>) {
         if let Some((last, count)) = self.runs.last_mut()
             && last.as_ref().map(ByteArray::data) == text.map(str::as_bytes)
@@ -265,6 +273,7 @@ impl Texts {
 /// Writes one table.
 pub struct TableWriter<W: Write + Send> {
     table: &'static Table,
+    keys: [ByteArray; KEYS.len()],
     file: SerializedFileWriter<W>,
     columns: Vec<Encoder>,
     buffered: usize,
@@ -332,7 +341,12 @@ impl<W: Write + Send> TableWriter<W> {
     ///
     /// # Errors
     /// I/O errors of the writer.
-    pub fn new(table: &'static Table, out: W, packing: Packing) -> io::Result<TableWriter<W>> {
+    pub fn new(
+        table: &'static Table,
+        keys: [&str; KEYS.len()],
+        out: W,
+        packing: Packing,
+    ) -> io::Result<TableWriter<W>> {
         let fields: Result<Vec<_>, _> = table.all().map(|c| field(c).map(Arc::new)).collect();
         let schema = Type::group_type_builder(table.name)
             .with_fields(fields.map_err(failed)?)
@@ -345,6 +359,7 @@ impl<W: Write + Send> TableWriter<W> {
         });
         Ok(TableWriter {
             table,
+            keys: keys.map(ByteArray::from),
             file: SerializedFileWriter::new(out, Arc::new(schema), properties).map_err(failed)?,
             columns: columns.collect(),
             buffered: 0,
@@ -352,14 +367,14 @@ impl<W: Write + Send> TableWriter<W> {
         })
     }
 
-    /// Appends a row: the keys, then the table's own columns.
+    /// Appends a row, of the table's own columns; the keys are the same in all rows.
     ///
     /// # Errors
     /// I/O errors of the writer.
-    pub fn row(&mut self, keys: &[Cell<'_>], cells: &[Cell<'_>]) -> io::Result<()> {
-        debug_assert_eq!(keys.len() + cells.len(), self.table.width());
-        let mut all = keys.iter().chain(cells);
-        for column in &mut self.columns {
+    pub fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
+        debug_assert_eq!(self.keys.len() + cells.len(), self.table.width());
+        let mut all = cells.iter();
+        for column in self.columns.iter_mut().skip(self.keys.len()) {
             column.buffer.push(all.next().unwrap_or(&Cell::Null));
         }
         self.buffered += 1;
@@ -386,6 +401,9 @@ impl<W: Write + Send> TableWriter<W> {
             .collect();
         let properties = self.file.properties();
         let rows = self.buffered;
+        for (column, key) in self.columns.iter_mut().zip(&self.keys) {
+            column.buffer = Buffer::Text(Texts::of_one(key.clone(), rows));
+        }
         let encoded: Result<Vec<_>, ParquetError> = self
             .columns
             .par_iter_mut()

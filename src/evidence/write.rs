@@ -43,19 +43,17 @@ pub struct Choices {
 
 /// Tables in memory while rows are written.
 struct Tables {
-    keys: [String; 3],
     writers: Vec<(&'static Table, TableWriter<Vec<u8>>)>,
     redactor: Option<Redactor>,
 }
 
 impl Sink for Tables {
     fn row(&mut self, table: &'static Table, cells: &[Cell<'_>]) -> io::Result<()> {
-        let keys = self.keys.each_ref().map(|key| Cell::Text(key));
         let Some((_, writer)) = self.writers.iter_mut().find(|w| std::ptr::eq(w.0, table)) else {
             return Ok(());
         };
         let Some(redactor) = &self.redactor else {
-            return writer.row(&keys, cells);
+            return writer.row(cells);
         };
         let texts: Vec<Option<String>> = cells
             .iter()
@@ -69,7 +67,7 @@ impl Sink for Tables {
             .zip(&texts)
             .map(|(cell, text)| text.as_deref().map_or(*cell, Cell::Text))
             .collect();
-        writer.row(&keys, &cells)
+        writer.row(&cells)
     }
 }
 
@@ -118,12 +116,13 @@ pub fn write(
         notes: answers.notes.clone(),
         ..Manifest::default()
     };
+    let own_keys = [safe(&keys.machine), keys.boot.clone(), keys.dump.clone()];
     let writers = TABLES.iter().map(|table| {
-        let writer = TableWriter::new(table, Vec::new(), Packing::None)?;
+        let keys = own_keys.each_ref().map(String::as_str);
+        let writer = TableWriter::new(table, keys, Vec::new(), Packing::None)?;
         Ok((*table, writer))
     });
     let mut tables = Tables {
-        keys: [safe(&keys.machine), keys.boot.clone(), keys.dump.clone()],
         writers: writers.collect::<io::Result<_>>()?,
         redactor,
     };

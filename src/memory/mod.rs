@@ -8,6 +8,7 @@ mod fault;
 mod mask;
 mod pte;
 mod space;
+mod table_cache;
 mod walk;
 
 pub use crate::addr::{self, PAGE_SIZE, Pa, Pfn, Va};

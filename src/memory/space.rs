@@ -6,6 +6,7 @@ use crate::dump::{Dump, PageBytes};
 
 use super::fault::Fault;
 use super::pte::{Entry, InvalidMask, PteRules};
+use super::table_cache::{Region, TableCache};
 use crate::addr::{PAGE_SIZE, Pa, Pfn, Va};
 
 static ZERO_PAGE: PageBytes = [0; PAGE_SIZE as usize];
@@ -53,6 +54,8 @@ pub struct AddressSpace {
     root: Pfn,
     levels: u8,
     rules: PteRules,
+    /// Of this root, with these rules.
+    cache: Arc<TableCache>,
 }
 
 impl AddressSpace {
@@ -68,12 +71,14 @@ impl AddressSpace {
                 mask: InvalidMask::Unknown,
                 highest_frame,
             },
+            cache: Arc::default(),
         }
     }
 
     /// The same space with the mask that this kernel XORs into invalid entries.
     pub fn with_invalid_mask(mut self, mask: InvalidMask) -> AddressSpace {
         self.rules.mask = mask;
+        self.cache = Arc::default();
         self
     }
 
@@ -81,6 +86,7 @@ impl AddressSpace {
     #[must_use]
     pub fn with_levels(mut self, levels: u8) -> AddressSpace {
         self.levels = levels;
+        self.cache = Arc::default();
         self
     }
 
@@ -88,6 +94,7 @@ impl AddressSpace {
     pub fn with_root(&self, root: Pa) -> AddressSpace {
         AddressSpace {
             root: root.pfn(),
+            cache: Arc::default(),
             ..self.clone()
         }
     }
@@ -170,23 +177,42 @@ impl AddressSpace {
     }
 
     fn walk(&self, va: Va) -> Result<Target, Fault> {
+        // The cache distinguishes addresses of 48 bits.
+        let cache = (self.levels == 4).then_some(&self.cache);
+        let region = match cache.and_then(|cache| cache.get(va)) {
+            Some(region) => region,
+            None => {
+                let region = self.region(va)?;
+                if let Some(cache) = cache {
+                    cache.put(va, region);
+                }
+                region
+            }
+        };
+        match region {
+            Region::Table(table) => self.leaf(entry(self.table(table)?, va, 0)),
+            Region::Large(first) => Ok(Target::Frame {
+                pfn: large_frame(first, va, 1),
+                via: Via::Valid,
+            }),
+        }
+    }
+
+    /// The upper levels: the last-level table of the 2 MB around `va`, or its large page.
+    fn region(&self, va: Va) -> Result<Region, Fault> {
         let mut table = self.root;
         for level in (1..self.levels).rev() {
             let raw = entry(self.table(table)?, va, level);
             match self.rules.decode(raw) {
                 Entry::Valid { pfn, large: true } if level <= 2 => {
-                    return Ok(Target::Frame {
-                        pfn: large_frame(pfn, va, level),
-                        via: Via::Valid,
-                    });
+                    return Ok(Region::Large(large_frame(pfn, va, level)));
                 }
                 Entry::Valid { pfn, .. } | Entry::Transition(pfn) => table = pfn,
                 Entry::PagedOut => return Err(Fault::PagedOut),
                 _ => return Err(Fault::Unmapped),
             }
         }
-        let raw = entry(self.table(table)?, va, 0);
-        self.leaf(raw)
+        Ok(Region::Table(table))
     }
 
     /// The target of a last-level entry.

@@ -1,6 +1,8 @@
 //! Selects the blocks of a tag to read: all, or a sample that is evenly spread by address and the
 //! same each time.
 
+use rayon::prelude::*;
+
 use crate::pool::Pool;
 use crate::pool::Tag;
 use crate::pool::block::{Block, PoolKind, State};
@@ -60,45 +62,65 @@ pub struct Sample {
     pub population: u64,
 }
 
-/// Number of blocks between two checks for cancellation.
-const LOOK_EVERY: usize = 1 << 16;
-
 /// Selects the blocks. `None` if cancelled.
 pub fn pick(index: &Snapshot, question: &Question, wanted: Wanted<'_>) -> Option<Sample> {
     let list = index.blocks(question.tag);
-    let mut population = 0u64;
-    for (i, block) in list.iter().enumerate() {
-        if i % LOOK_EVERY == 0 && !wanted() {
-            return None;
-        }
-        population += u64::from(question.takes(&block));
-    }
+    let counts: Option<Vec<u64>> = list
+        .parts()
+        .map(|blocks| wanted().then(|| blocks.filter(|b| question.takes(b)).count() as u64))
+        .collect();
+    let counts = counts?;
+    let population = counts.iter().sum();
     let most = match question.sample {
         0 => population,
         most => most.min(population),
     };
-    let mut out = Sample {
-        blocks: Vec::with_capacity(usize::try_from(most).unwrap_or(0)),
-        population,
-    };
     if population == list.len() {
-        out.blocks = (0..most)
-            .filter_map(|nth| list.get(place(nth, most, population)))
-            .collect();
-        return Some(out);
+        let blocks = (0..most).filter_map(|nth| list.get(place(nth, most, population)));
+        return Some(Sample {
+            blocks: blocks.collect(),
+            population,
+        });
     }
-    let taken = list.iter().filter(|b| question.takes(b));
-    let mut next = 0;
-    for (i, block) in (0u64..).zip(taken) {
-        if i % LOOK_EVERY as u64 == 0 && !wanted() {
-            return None;
-        }
-        if next < most && i == place(next, most, population) {
-            out.blocks.push(block);
-            next += 1;
+    let starts: Vec<u64> = counts
+        .iter()
+        .scan(0, |start, count| {
+            let own = *start;
+            *start += count;
+            Some(own)
+        })
+        .collect();
+    let selected: Option<Vec<Vec<Block>>> = list
+        .parts()
+        .zip(starts)
+        .map(|(blocks, start)| {
+            let taken = blocks.filter(|b| question.takes(b));
+            let mut next = first_at(start, most, population);
+            let selected = (start..).zip(taken).filter_map(|(i, block)| {
+                let is_next = next < most && i == place(next, most, population);
+                next += u64::from(is_next);
+                is_next.then_some(block)
+            });
+            wanted().then(|| selected.collect())
+        })
+        .collect();
+    Some(Sample {
+        blocks: selected?.concat(),
+        population,
+    })
+}
+
+/// The first sample at or after an index, by [`place`].
+fn first_at(index: u64, most: u64, all: u64) -> u64 {
+    let (mut low, mut high) = (0, most);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match place(middle, most, all) < index {
+            true => low = middle + 1,
+            false => high = middle,
         }
     }
-    Some(out)
+    low
 }
 
 /// The index of the nth of `most` samples among `all`: in the middle of its share.
@@ -119,5 +141,8 @@ mod tests {
         let all: Vec<u64> = (0..7).map(|n| place(n, 7, 7)).collect();
         assert_eq!(all, [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(place(u64::MAX, 1, u64::MAX), u64::MAX);
+        // The first sample at or after each index.
+        let first: Vec<u64> = [0, 12, 13, 62, 88].map(|i| first_at(i, 4, 100)).into();
+        assert_eq!(first, [0, 0, 1, 2, 4]);
     }
 }

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use crate::memory::Va;
 use crate::pool::block::{Block, State};
 use crate::pool::tag::{Tag, TagPattern};
@@ -63,6 +65,21 @@ impl BlockList {
             let block = move |word: &Word| part.segment.block(self.tag, *word);
             part.words().iter().map(block)
         })
+    }
+
+    /// The blocks of each segment, for work in parallel. Joined they are [`BlockList::iter`].
+    pub fn parts(&self) -> impl IndexedParallelIterator<Item = impl Iterator<Item = Block> + '_> {
+        self.parts.par_iter().map(move |part| {
+            let block = move |word: &Word| part.segment.block(self.tag, *word);
+            part.words().iter().map(block)
+        })
+    }
+
+    /// Number of allocated blocks.
+    pub fn allocated(&self) -> u64 {
+        let allocated = |word: &&Word| word.state() == State::Allocated;
+        let of_part = |part: &Part| part.words().iter().filter(allocated).count() as u64;
+        self.parts.par_iter().map(of_part).sum()
     }
 
     /// The position of the first block of the system's pool at or after an address.

@@ -38,38 +38,51 @@ impl Damage {
     }
 }
 
-/// The damaged dump; `None` if the damage changes nothing.
-pub fn apply(bytes: &[u8], place: &Place, damage: Damage) -> Option<Vec<u8>> {
-    let mut out = bytes.to_vec();
-    let range = place.at..place.at + place.length;
+/// The part of a dump that a damage changes.
+pub enum Change {
+    /// Other bytes from an offset on.
+    Bytes(usize, Vec<u8>),
+    /// The file ends at an offset.
+    Cut(usize),
+}
+
+/// The change that a damage makes; `None` if it changes nothing.
+pub fn change(bytes: &[u8], place: &Place, damage: Damage) -> Option<Change> {
+    let page = place.at & !0xfff;
+    let range = match damage {
+        Damage::Cut => {
+            return (place.at < bytes.len()).then_some(Change::Cut(place.at));
+        }
+        Damage::Zero | Damage::Ones | Damage::Noise | Damage::Huge => {
+            place.at..place.at + place.length
+        }
+        Damage::Itself | Damage::Loop => place.at..place.at + 8,
+        Damage::WrongPage => page..page + 0x1000,
+        Damage::Torn => page + 0x800..page + 0x1000,
+    };
+    let mut new = bytes[range.clone()].to_vec();
     match damage {
-        Damage::Zero => out[range].fill(0),
-        Damage::Ones => out[range].fill(0xff),
+        Damage::Zero | Damage::Torn | Damage::Cut => new.fill(0),
+        Damage::Ones => new.fill(0xff),
         Damage::Noise => {
             let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ place.name.len() as u64;
-            for byte in &mut out[range] {
+            for byte in &mut new {
                 state = state
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1);
                 *byte = (state >> 33) as u8;
             }
         }
-        Damage::Itself => out[place.at..place.at + 8].copy_from_slice(&place.own.to_le_bytes()),
-        Damage::Loop => out[place.at..place.at + 8].copy_from_slice(&place.back.to_le_bytes()),
+        Damage::Itself => new.copy_from_slice(&place.own.to_le_bytes()),
+        Damage::Loop => new.copy_from_slice(&place.back.to_le_bytes()),
         Damage::Huge => {
-            out[range.clone()].fill(0xff);
-            out[range.end - 1] = 0x7f;
+            new.fill(0xff);
+            *new.last_mut().unwrap() = 0x7f;
         }
         Damage::WrongPage => {
-            let page = place.at & !0xfff;
             let other = (bytes.len() / 2) & !0xfff;
-            out.copy_within(other..other + 0x1000, page);
+            new.copy_from_slice(&bytes[other..other + 0x1000]);
         }
-        Damage::Torn => {
-            let page = place.at & !0xfff;
-            out[page + 0x800..page + 0x1000].fill(0);
-        }
-        Damage::Cut => out.truncate(place.at),
     }
-    (out != bytes).then_some(out)
+    (new != bytes[range.clone()]).then_some(Change::Bytes(range.start, new))
 }

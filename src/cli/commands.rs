@@ -526,12 +526,12 @@ fn allocs(args: &Args, engine: &dyn Machine, wanted: Find) -> Result {
 }
 
 /// Caches the index in a separate thread while `answer` is computed and printed.
-fn keeping(
+pub(super) fn keeping<T>(
     args: &Args,
     engine: &dyn Machine,
     index: &Snapshot,
-    answer: impl FnOnce() -> Result,
-) -> Result {
+    answer: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     std::thread::scope(|scope| {
         let kept = scope.spawn(|| engine.keep_index(index));
         let answered = answer();

@@ -28,6 +28,13 @@ pub fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> 
     bytes.get(offset..)?.first_chunk().copied()
 }
 
+/// True if all bytes are zero.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    static ZEROS: [u8; 4096] = [0; 4096];
+    let mut chunks = bytes.chunks(ZEROS.len());
+    chunks.all(|chunk| ZEROS.get(..chunk.len()) == Some(chunk))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +47,16 @@ mod tests {
         assert_eq!(u64_at(&bytes, usize::MAX), None);
         assert_eq!(u8_at(&bytes, 4), Some(5));
         assert_eq!(u16_at(&bytes, 4), None);
+    }
+
+    #[test]
+    fn one_byte_anywhere_is_not_zero() {
+        let mut bytes = vec![0; 9000];
+        assert!(is_zero(&bytes) && is_zero(&[]));
+        for at in [0, 4095, 4096, 8999] {
+            bytes[at] = 1;
+            assert!(!is_zero(&bytes), "{at}");
+            bytes[at] = 0;
+        }
     }
 }

@@ -63,13 +63,6 @@ impl Container {
         )
     }
 
-    fn stores(self, physical: &Physical, pfn: u64) -> bool {
-        match self.stores_all() {
-            true => physical.is_memory(pfn),
-            false => physical.is_present(pfn),
-        }
-    }
-
     /// The second header with its bitmap, padded to whole pages.
     fn second(self, physical: &Physical, frames: &[u64]) -> Vec<u8> {
         // Windows rounds the bitmap up to whole words.
@@ -149,8 +142,11 @@ impl Container {
         physical: &Physical,
         to: &mut W,
     ) -> io::Result<u64> {
-        let frames: Vec<u64> = (0..physical.end())
-            .filter(|&pfn| self.stores(physical, pfn))
+        let all = self.stores_all();
+        let runs = physical.runs().iter();
+        let frames: Vec<u64> = runs
+            .flat_map(|(first, pages)| *first..first + pages)
+            .filter(|&pfn| all || physical.is_present(pfn))
             .collect();
         let second = self.second(physical, &frames);
         let first_page = (HEADER_SIZE + second.len()) as u64;

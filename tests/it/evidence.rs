@@ -75,7 +75,12 @@ fn every_command_answers_the_same_from_evidence_and_dump() {
         &["drivers"],
         &["diagnose"],
     ] {
-        for format in ["text", "json", "csv", "markdown"] {
+        // The file stores these two as they were printed; all else is rendered from one value.
+        let formats = match command {
+            ["diagnose" | "drivers"] => &["text", "json", "csv", "markdown"][..],
+            _ => &["json"],
+        };
+        for format in formats {
             let asked = |file: &str| {
                 let (verb, rest) = command.split_first().unwrap();
                 let all = [&[*verb, file][..], rest, &["--format", format]].concat();

@@ -87,7 +87,7 @@ pub fn find(dump: &Arc<Dump>) -> Result<Located, KernelError> {
             processors: dump.cpus().iter().filter(|c| c.root().is_some()).count(),
             zeros: dump
                 .page(crate::memory::Pfn(0))
-                .is_some_and(|p| p.iter().all(|&b| b == 0))
+                .is_some_and(|p| crate::bytes::is_zero(p))
                 && dump.kind() == crate::dump::Format::Raw,
         }),
     }

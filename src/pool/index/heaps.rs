@@ -101,7 +101,7 @@ impl Walker<'_, '_> {
             let heap = pool.heaps.contexts.iter().any(|c| c.heap == va);
             if !heap && !self.is_chain(va) && realm.big.holding(va).is_none() {
                 match view.page(va) {
-                    Ok(page) if page.iter().all(|&b| b == 0) => {}
+                    Ok(page) if crate::bytes::is_zero(page) => {}
                     Ok(_) => content.pages.unowned += 1,
                     Err(fault) if fault.is_missing_data() => content.pages.missing(fault),
                     Err(_) => {}

@@ -9,8 +9,9 @@
 //!
 //! `absent` means that the build lacks an entry of its base.
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
+
+use rustc_hash::FxHashMap;
 
 /// The subject of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +25,7 @@ pub enum Entry<'a> {
 }
 
 /// Entries and their values; `None` for absent ones.
-type Values = HashMap<Entry<'static>, Option<u32>>;
+type Values = FxHashMap<Entry<'static>, Option<u32>>;
 
 /// A table, parsed at its first use.
 #[derive(Debug)]

@@ -173,19 +173,20 @@ impl Context {
 /// Writes the descriptors of a range: the first has its length, the others their offset in it.
 fn descriptors(memory: &mut Memory, nt: &Nt, segment: Va, range: Range) {
     const TYPE: &str = "_HEAP_PAGE_RANGE_DESCRIPTOR";
-    for i in 0..range.units {
-        let at = segment.add((range.unit + i) * 0x20);
-        let field = |name| nt.field(at, TYPE, name);
-        if i > 0 {
-            memory.write(field("RangeFlags"), &[range.flags]);
-            memory.write(field("UnitOffset"), &[i as u8]);
-            continue;
-        }
-        memory.u32(field("TreeSignature"), TREE_SIGNATURE);
-        memory.write(field("RangeFlags"), &[range.flags | FIRST]);
-        let committed = if range.flags == 0 { 0 } else { range.units };
-        memory.write(field("CommittedPageCount"), &[committed as u8]);
-        memory.write(field("UnitSize"), &[range.units as u8]);
+    if range.units == 0 {
+        return;
+    }
+    let at = |i: u64| segment.add((range.unit + i) * 0x20);
+    let field = |name| nt.field(at(0), TYPE, name);
+    memory.u32(field("TreeSignature"), TREE_SIGNATURE);
+    memory.write(field("RangeFlags"), &[range.flags | FIRST]);
+    let committed = if range.flags == 0 { 0 } else { range.units };
+    memory.write(field("CommittedPageCount"), &[committed as u8]);
+    memory.write(field("UnitSize"), &[range.units as u8]);
+    let (flags, offset) = (field("RangeFlags"), field("UnitOffset"));
+    for i in 1..range.units {
+        memory.write(flags.add(i * 0x20), &[range.flags]);
+        memory.write(offset.add(i * 0x20), &[i as u8]);
     }
 }
 

@@ -53,7 +53,17 @@ pub fn lookaside(
     let Some(size) = era.size("_GENERAL_LOOKASIDE_POOL") else {
         return;
     };
-    let field = |name| era.offset("_GENERAL_LOOKASIDE_POOL", name).unwrap_or(0);
+    let fields = [
+        "Depth",
+        "MaximumDepth",
+        "TotalAllocates",
+        "TotalFrees",
+        "Type",
+        "Tag",
+        "Size",
+    ];
+    let [depth, most, allocates, frees, kind, tag, bytes] =
+        fields.map(|name| era.offset("_GENERAL_LOOKASIDE_POOL", name).unwrap_or(0));
     let arrays = [
         (List::NonPaged, "PPNPagedLookasideList"),
         (List::NonPagedNx, "PPNxPagedLookasideList"),
@@ -68,13 +78,13 @@ pub fn lookaside(
             let empty = Vec::new();
             let bodies = parked.get(&(cpu, list, i + 1)).unwrap_or(&empty);
             slist(memory, at, bodies, packed);
-            memory.u16(at.add(field("Depth")), 4);
-            memory.u16(at.add(field("MaximumDepth")), 256);
-            memory.u32(at.add(field("TotalAllocates")), 400 + i as u32 * 7);
-            memory.u32(at.add(field("TotalFrees")), 390 + i as u32 * 7);
-            memory.u32(at.add(field("Type")), u32::from(list == List::Paged));
-            memory.write(at.add(field("Tag")), b"Pool");
-            memory.u32(at.add(field("Size")), (i as u32 + 1) * 16);
+            memory.u16(at.add(depth), 4);
+            memory.u16(at.add(most), 256);
+            memory.u32(at.add(allocates), 400 + i as u32 * 7);
+            memory.u32(at.add(frees), 390 + i as u32 * 7);
+            memory.u32(at.add(kind), u32::from(list == List::Paged));
+            memory.write(at.add(tag), b"Pool");
+            memory.u32(at.add(bytes), (i as u32 + 1) * 16);
         }
     }
 }

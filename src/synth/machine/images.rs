@@ -114,7 +114,7 @@ impl Builder<'_> {
     fn load(&mut self, image: &Image) {
         for (i, bytes) in image.bytes.chunks(PAGE_SIZE as usize).enumerate() {
             let offset = i as u64 * PAGE_SIZE;
-            let empty = bytes.iter().all(|&b| b == 0);
+            let empty = crate::bytes::is_zero(bytes);
             let left_out = empty && !self.spec.options.whole_images && !image.is_data(offset);
             if image.is_discarded(offset) || left_out {
                 continue;
@@ -135,6 +135,10 @@ impl Builder<'_> {
     /// Searches the final images, including variables, for tags.
     pub(super) fn references(&mut self) {
         let tags: HashSet<Tag> = self.truth.tags.keys().copied().collect();
+        let mut starts = [false; 256];
+        for tag in tags.iter().filter(|tag| tag[0] != 0) {
+            starts[usize::from(tag[0])] = true;
+        }
         let mut found = Vec::new();
         for module in &self.spec.modules {
             // The last bytes of the previous page, for tags across the page boundary.
@@ -149,7 +153,7 @@ impl Builder<'_> {
                 };
                 let start = va.0 - seam.len() as u64;
                 seam.extend_from_slice(page);
-                find_tags(&seam, Va(start), &tags, &mut found);
+                find_tags(&seam, Va(start), (&tags, &starts), &mut found);
                 seam = page
                     .get(PAGE_SIZE as usize - 3..)
                     .unwrap_or_default()
@@ -162,16 +166,24 @@ impl Builder<'_> {
 }
 
 /// Appends the addresses of tags in `bytes`, which start at address `start`, with or without
-/// the protected bit.
-fn find_tags(bytes: &[u8], start: Va, tags: &HashSet<Tag>, found: &mut Vec<ReferenceTruth>) {
-    for (at, window) in bytes.windows(4).enumerate() {
-        let Ok([a, b, c, d]) = <[u8; 4]>::try_from(window) else {
-            continue;
-        };
-        let tag = [a, b, c, d & 0x7f];
-        if a != 0 && tags.contains(&tag) {
-            let va = start.add(at as u64);
-            found.push(ReferenceTruth { va, tag });
+/// the protected bit. `starts` has the first characters of the tags.
+fn find_tags(
+    bytes: &[u8],
+    start: Va,
+    (tags, starts): (&HashSet<Tag>, &[bool; 256]),
+    found: &mut Vec<ReferenceTruth>,
+) {
+    let mut at = 0;
+    while let Some(first) = bytes.get(at) {
+        if starts[usize::from(*first)]
+            && let Some(&[a, b, c, d]) = bytes.get(at..at + 4)
+        {
+            let tag = [a, b, c, d & 0x7f];
+            if tags.contains(&tag) {
+                let va = start.add(at as u64);
+                found.push(ReferenceTruth { va, tag });
+            }
         }
+        at += 1;
     }
 }

@@ -14,7 +14,6 @@ use crate::engine::{self, Machine, Selection, TagReferences};
 use crate::evidence::Choices;
 use crate::memory::Va;
 use crate::pool::Pool;
-use crate::pool::index::Snapshot;
 use crate::pool::page::PageError;
 use crate::pool::{Tag, TagPattern};
 use crate::report::{
@@ -30,7 +29,7 @@ use super::open;
 use super::outcome::{CliError, Result, outside};
 use super::start;
 use super::typed;
-use super::walk::{index, note};
+use super::walk::{index, keeping};
 
 /// Runs the command, or opens the terminal UI if there is none.
 pub fn run(args: &Args) -> Result {
@@ -522,23 +521,6 @@ fn allocs(args: &Args, engine: &dyn Machine, wanted: Find) -> Result {
                 .for_each(|note| super::say("note", note));
         }
         print(args, engine, &answer)
-    })
-}
-
-/// Caches the index in a separate thread while `answer` is computed and printed.
-pub(super) fn keeping<T>(
-    args: &Args,
-    engine: &dyn Machine,
-    index: &Snapshot,
-    answer: impl FnOnce() -> Result<T>,
-) -> Result<T> {
-    std::thread::scope(|scope| {
-        let kept = scope.spawn(|| engine.keep_index(index));
-        let answered = answer();
-        if let Ok(Some(why)) = kept.join() {
-            note(args, &why);
-        }
-        answered
     })
 }
 

@@ -15,7 +15,6 @@ use crate::report::Format;
 use crate::report::text::grouped;
 
 use super::args::{Args, FormatName};
-use super::commands::keeping;
 use super::outcome::CliError;
 use super::{open, say};
 
@@ -25,7 +24,7 @@ type Result<T = ()> = std::result::Result<T, CliError>;
 pub fn evidence(args: &Args, dump: &Path, out: &Path, choices: &Choices) -> Result {
     let machine = open(args, dump)?;
     let index = super::walk::index(args, &*machine)?;
-    let manifest = keeping(args, &*machine, &index, || {
+    let manifest = super::walk::keeping(args, &*machine, &index, || {
         let written = evidence::write(&*machine, &index, out, choices);
         written.map_err(|source| CliError::File {
             path: out.to_owned(),

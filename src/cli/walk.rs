@@ -29,6 +29,23 @@ pub(super) fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     Ok(index)
 }
 
+/// Caches the index in a separate thread while `answer` is computed and printed.
+pub(super) fn keeping<T>(
+    args: &Args,
+    engine: &dyn Machine,
+    index: &Snapshot,
+    answer: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    std::thread::scope(|scope| {
+        let kept = scope.spawn(|| engine.keep_index(index));
+        let answered = answer();
+        if let Ok(Some(why)) = kept.join() {
+            note(args, &why);
+        }
+        answered
+    })
+}
+
 /// Walks the pool, with progress on stderr if it is a terminal.
 fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     let progress = Arc::new(Progress::default());

@@ -155,10 +155,18 @@ impl Container {
         to.write_all(&header.encode(self.dump_type(), length))?;
         to.write_all(&second)?;
         let mut pages = PageWriter::new(to, first_page);
+        // Most frames of a large machine have no contents: only numbers are compared for them.
+        let mut stored = physical.stored();
+        let mut next = stored.next();
+        let generated = !physical.generated.is_empty();
         for pfn in &frames {
-            match physical.page(crate::addr::Pfn(*pfn)) {
-                Some(page) => pages.page(page)?,
-                None => pages.missing(physical, *pfn)?,
+            while next.is_some_and(|(at, _)| at < *pfn) {
+                next = stored.next();
+            }
+            match next.filter(|(at, _)| at == pfn) {
+                Some((_, page)) => pages.page(page)?,
+                None if generated => pages.missing(physical, *pfn)?,
+                None => pages.hole()?,
             }
         }
         pages.finish(length)?;
@@ -207,7 +215,14 @@ impl<'a, W: Write + Seek> PageWriter<'a, W> {
             (made.make)(pfn - made.first, &mut page);
             return self.page(&page);
         }
-        self.flush()?;
+        self.hole()
+    }
+
+    /// Skips a page of zeros.
+    fn hole(&mut self) -> io::Result<()> {
+        if !self.batch.is_empty() {
+            self.flush()?;
+        }
         self.at += PAGE_SIZE;
         self.batch_at = self.at;
         Ok(())

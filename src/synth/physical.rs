@@ -190,6 +190,14 @@ impl Physical {
             .any(|(first, pages)| pfn >= *first && pfn - first < *pages)
     }
 
+    /// The pages with contents, in frame order.
+    pub fn stored(&self) -> impl Iterator<Item = (u64, &Page)> {
+        let mut frames: Vec<u64> = self.pages.keys().copied().collect();
+        frames.sort_unstable();
+        let page = |pfn: u64| Some((pfn, &**self.pages.get(&pfn)?));
+        frames.into_iter().filter_map(page)
+    }
+
     /// A page's bytes, if any were written.
     pub fn page(&self, pfn: Pfn) -> Option<&Page> {
         self.pages.get(&pfn.0).map(|page| &**page)

@@ -632,10 +632,10 @@ fn memory_beyond_64_gb_in_several_runs_is_found() {
             (0xc_0000, 0x400),
             (0x10_0000, 0x300),
             (0x20_0000, 0x2_f800),
-            // Above 64 GB.
-            (0x100_0000, 0x8000),
+            (0x100_0000, 0x100_0000),
         ];
         let frames: u64 = spec.runs.iter().map(|r| r.1).sum();
+        assert!(frames * 0x1000 > 64 << 30);
         spec.vm.physical_memory = frames;
         spec.vm.commit_limit = frames * 2;
         let machine = Machine::build(&spec).unwrap();

@@ -293,7 +293,12 @@ impl Store {
         let starts = self.spilled.is_empty() && (self.memory.is_empty() || self.used == BLOCK);
         if self.spilled.is_empty() && (!starts || in_memory + BLOCK as u64 <= limit.max(1)) {
             if starts {
-                self.memory.push(MmapMut::map_anon(BLOCK)?.into());
+                let block = MmapMut::map_anon(BLOCK)?;
+                // Every page of a block is written: large pages save most of the page faults.
+                // A kernel that has none refuses, which changes nothing.
+                #[cfg(target_os = "linux")]
+                let _ = block.advise(memmap2::Advice::HugePage);
+                self.memory.push(block.into());
                 self.used = 0;
             }
             let at = self.used;

@@ -179,12 +179,41 @@ impl Image {
     /// The same, limited to `budget` names, which is reduced by the number read. For callers
     /// that read many images, each of which may claim the maximum.
     pub fn exports_within(&self, space: &AddressSpace, budget: &mut u32) -> Vec<(u32, String)> {
-        self.read_exports(space, budget).unwrap_or_default()
+        let mut out = Vec::new();
+        let each = |target: Export, name: String| {
+            if let Export::At(rva) = target {
+                out.push((rva, name));
+            }
+        };
+        let _ = self.each_export(space, budget, each);
+        out.sort();
+        out
+    }
+
+    /// The exported names that are forwarded, with their destinations as `FILE.NAME`.
+    pub fn forwarders_within(
+        &self,
+        space: &AddressSpace,
+        budget: &mut u32,
+    ) -> Vec<(String, String)> {
+        let mut out = Vec::new();
+        let each = |target: Export, name: String| {
+            if let Export::Forwarder(destination) = target {
+                out.push((name, destination));
+            }
+        };
+        let _ = self.each_export(space, budget, each);
+        out
     }
 
     /// Reads IMAGE_EXPORT_DIRECTORY: counts at 0x14 and 0x18, then the RVAs of the tables of
     /// functions, names and ordinals. A missing page of a table loses only the names in it.
-    fn read_exports(&self, space: &AddressSpace, budget: &mut u32) -> Option<Vec<(u32, String)>> {
+    fn each_export(
+        &self,
+        space: &AddressSpace,
+        budget: &mut u32,
+        mut each: impl FnMut(Export, String),
+    ) -> Option<()> {
         let (rva, size) = self.export_directory?;
         let forwarder = |target: u32| target >= rva && target - rva < size;
         let directory: [u8; 40] = space.array(self.base.add(rva.into())).ok()?;
@@ -198,7 +227,6 @@ impl Image {
         let addresses = table(0x1c, functions * 4)?;
         let name_rvas = table(0x20, names * 4)?;
         let ordinals = table(0x24, names * 2)?;
-        let mut out = Vec::new();
         for i in 0..names as usize {
             let Some(ordinal) = ordinals.at(i * 2, 2).and_then(|b| u16_at(b, 0)) else {
                 continue;
@@ -210,16 +238,25 @@ impl Image {
             ) else {
                 continue;
             };
-            if forwarder(target) {
+            let Some(name) = text(space, self.base.add(name_rva.into()), 128) else {
                 continue;
-            }
-            if let Some(name) = text(space, self.base.add(name_rva.into()), 128) {
-                out.push((target, name));
+            };
+            if !forwarder(target) {
+                each(Export::At(target), name);
+            } else if let Some(to) = text(space, self.base.add(target.into()), 256) {
+                each(Export::Forwarder(to), name);
             }
         }
-        out.sort();
-        Some(out)
+        Some(())
     }
+}
+
+/// The target of an exported name.
+enum Export {
+    /// The RVA of a function or variable.
+    At(u32),
+    /// A function of another image, as `FILE.NAME`.
+    Forwarder(String),
 }
 
 /// A table of which some pages may be missing from the dump.

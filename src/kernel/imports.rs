@@ -27,6 +27,8 @@ pub struct Imports {
     pub names: FxHashMap<u32, String>,
     /// The imported files, as far as their names are readable.
     pub libraries: Vec<String>,
+    /// The index in `libraries` of the file that each slot belongs to.
+    pub library_of: FxHashMap<u32, usize>,
     /// RVA of the slot for indirect calls (control flow guard).
     pub guard_dispatch: Option<u32>,
 }
@@ -53,12 +55,22 @@ impl Imports {
                 break;
             }
             let file = text(space, image.base.add(file.into()), 260);
+            let library = file.is_some().then_some(out.libraries.len());
             out.libraries.extend(file);
             if lookup != 0 {
-                out.descriptor(space, image.base, (lookup, slots), &mut left);
+                out.descriptor(space, image.base, (lookup, slots), library, &mut left);
             }
         }
         out
+    }
+
+    /// The imported file and the function of an address table slot; no file if its name is
+    /// unreadable.
+    pub fn at(&self, slot: u32) -> Option<(Option<&str>, &str)> {
+        let name = self.names.get(&slot)?;
+        let library = self.library_of.get(&slot);
+        let library = library.and_then(|index| self.libraries.get(*index));
+        Some((library.map(String::as_str), name))
     }
 
     /// Reads the slots of one file, up to the limit for the image.
@@ -67,6 +79,7 @@ impl Imports {
         space: &AddressSpace,
         base: Va,
         (lookup, slots): (u32, u32),
+        library: Option<usize>,
         left: &mut u32,
     ) {
         for i in 0..MAX_SLOTS {
@@ -82,6 +95,9 @@ impl Imports {
             let name = text(space, base.add((entry & 0x7fff_ffff) + 2), 256);
             if let (Some(name), Some(slot)) = (name, slots.checked_add(i * 8)) {
                 self.names.insert(slot, name);
+                if let Some(library) = library {
+                    self.library_of.insert(slot, library);
+                }
             }
         }
     }

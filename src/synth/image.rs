@@ -514,7 +514,8 @@ impl<'a> Tables<'a> {
         (directory, 28 * entries)
     }
 
-    /// Writes the export directory; names are sorted, as the loader requires.
+    /// Writes the export directory; names are sorted, as the loader requires. A name with `=` is
+    /// forwarded: `Name=file.Function`.
     fn exports(&mut self, spec: &ImageSpec, exports: &[(String, u32)]) -> (u32, u32) {
         if exports.is_empty() {
             return (0, 0);
@@ -528,8 +529,13 @@ impl<'a> Tables<'a> {
         let ordinals = self.take(count * 2);
         let file = self.text(&spec.file);
         for (i, (name, rva)) in sorted.iter().enumerate() {
+            let (name, destination) = name.split_once('=').unwrap_or((name, ""));
             let text = self.text(name);
-            self.bytes.u32(functions as usize + i * 4, *rva);
+            let rva = match destination {
+                "" => *rva,
+                destination => self.text(destination),
+            };
+            self.bytes.u32(functions as usize + i * 4, rva);
             self.bytes.u32(names as usize + i * 4, text);
             self.bytes.u16(ordinals as usize + i * 2, i as u16);
         }

@@ -389,8 +389,9 @@ impl<'a> Code<'a> {
             return vec![Called::by(Callee::Named(name.into()))];
         }
         let rva = self.inside(place);
-        if let Some(name) = rva.and_then(|rva| self.imports().names.get(&rva)) {
-            return vec![Called::by(Callee::Named(name.as_str().into()))];
+        if let Some((library, name)) = rva.and_then(|rva| self.imports().at(rva)) {
+            let name = self.targets.forwarded(library, name).unwrap_or(name);
+            return vec![Called::by(Callee::Named(name.into()))];
         }
         // With control flow guard, the slot points to the check and the target is in rax.
         let guard = self.imports().guard_dispatch;

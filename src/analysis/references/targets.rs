@@ -18,6 +18,13 @@ const MAX_NAMES: u32 = 1 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct Targets {
     names: FxHashMap<Va, String>,
+    /// Forwarded exports with another name, by library and name: the function that takes a tag.
+    forwards: FxHashMap<(String, String), String>,
+}
+
+/// A file name without its extension.
+fn stem(file: &str) -> &str {
+    file.rsplit_once('.').map_or(file, |(stem, _)| stem)
 }
 
 impl Targets {
@@ -25,7 +32,7 @@ impl Targets {
     /// tag, because its export table may be paged out.
     pub fn of(kernel: &Kernel, sessions: &Sessions) -> Targets {
         let mut out = Targets::default();
-        let mut left = MAX_NAMES;
+        let (mut left, mut forwarders) = (MAX_NAMES, MAX_NAMES);
         for module in kernel.modules.iter().filter(|m| !m.unloaded) {
             let space = sessions.space_of(kernel, module);
             let Some(image) = &module.image else {
@@ -33,6 +40,14 @@ impl Targets {
             };
             for (rva, name) in image.exports_within(space, &mut left) {
                 out.add(module.base.add(rva.into()), name);
+            }
+            for (name, destination) in image.forwarders_within(space, &mut forwarders) {
+                let function = destination.rsplit_once('.').map(|(_, function)| function);
+                // The name alone identifies all others.
+                if let Some(function) = function.filter(|f| api::find(f).is_some() && *f != name) {
+                    let library = module.name().to_ascii_lowercase();
+                    out.forwards.insert((library, name), function.to_owned());
+                }
             }
         }
         out.add_imports(kernel, sessions);
@@ -54,12 +69,15 @@ impl Targets {
             let Some(image) = &module.image else {
                 continue;
             };
-            for (slot, name) in Imports::read(space, image).names {
+            let imports = Imports::read(space, image);
+            for (slot, name) in &imports.names {
+                let library = imports.at(*slot).and_then(|(library, _)| library);
+                let name = self.forwarded(library, name).unwrap_or(name).to_owned();
                 let Some(rest) = left.checked_sub(1) else {
                     break;
                 };
                 left = rest;
-                let target = space.u64(module.base.add(slot.into())).map(Va);
+                let target = space.u64(module.base.add((*slot).into())).map(Va);
                 let foreign = |va: &Va| va.is_kernel() && !module.contains(*va);
                 if let Some(va) = target.ok().filter(foreign)
                     && !self.names.contains_key(&va)
@@ -100,6 +118,15 @@ impl Targets {
         if known.is_empty() || (api::find(known).is_none() && api::find(&name).is_some()) {
             *known = name;
         }
+    }
+
+    /// The function that takes a tag and that an imported name is forwarded to, if any.
+    pub fn forwarded(&self, library: Option<&str>, name: &str) -> Option<&str> {
+        if self.forwards.is_empty() {
+            return None;
+        }
+        let key = (stem(library?).to_ascii_lowercase(), name.to_owned());
+        self.forwards.get(&key).map(String::as_str)
     }
 
     /// The name of the function that starts at an address.

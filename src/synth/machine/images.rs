@@ -28,8 +28,14 @@ impl Builder<'_> {
                 _ => image::driver(&self.image_spec(module, false), &known),
             };
             for (name, rva) in &image.exports {
-                let key = (module.file.clone(), name.clone());
-                known.insert(key, image.base.add((*rva).into()));
+                let own = image.base.add((*rva).into());
+                let forwarded = name.split_once('=').and_then(|(name, destination)| {
+                    let (file, function) = destination.split_once('.')?;
+                    let target = known.get(&(format!("{file}.sys"), function.to_owned()))?;
+                    Some((name.to_owned(), *target))
+                });
+                let (name, target) = forwarded.unwrap_or_else(|| (name.clone(), own));
+                known.insert((module.file.clone(), name), target);
             }
             self.load(&image);
             self.truth.modules.push(ModuleTruth {

@@ -272,6 +272,50 @@ fn names_of_a_paged_out_export_table_come_from_other_importers() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// A driver imports a function under the name of a forwarder. The call is attributed by the
+/// name of the destination, also if the destination's export table is paged out.
+#[test]
+fn a_forwarded_import_has_the_name_of_its_destination() {
+    const OWN: &str = "ShimAllocate";
+    const API: &str = "NdisAllocateMemoryWithTagPriority";
+    let mut spec = spec();
+    let base = Va(0xffff_f880_0430_0000);
+    let mut shim = module("shim.sys", base, &[]);
+    shim.exports = vec![format!("{OWN}=ndis.{API}"), "ShimOther".into()];
+    let at = spec.modules.iter().position(|m| m.file == "shapes.sys");
+    let at = at.unwrap();
+    spec.modules[at]
+        .imports
+        .push(("shim.sys".into(), OWN.into()));
+    spec.modules.insert(at, shim);
+    spec.allocations = poolscope::synth::small::allocations(&spec);
+    let mut machine = Machine::build(&spec).unwrap();
+    let mut shapes = Driver::new(&spec, &machine, "shapes.sys");
+    let mut w = Writer {
+        driver: &mut shapes,
+        truths: Vec::new(),
+    };
+    w.add(b"FwEx", OWN, Role::Allocation, CERTAIN, |c, tag| {
+        // mov r8d, tag
+        c.put(&[0xba, 0, 2, 0, 0]).tag(&[0x41, 0xb8], tag).call(OWN);
+    });
+    shapes.load(&mut machine, true);
+    for paged_out in [false, true] {
+        let ndis = spec.modules.iter().find(|m| m.file == "ndis.sys").unwrap();
+        for page in (1..ndis.size / 0x1000).filter(|_| paged_out) {
+            let va = ndis.base.add(u64::from(page) * 0x1000);
+            if let Some(frame) = machine.memory.frame(va) {
+                machine.memory.physical.omit(frame);
+            }
+        }
+        let (_folder, engine) = open(&machine);
+        let found = engine.references(tag(b"FwEx"));
+        let calls = &only(&found, "shapes").verdict.calls;
+        let names: Vec<&str> = calls.iter().filter_map(|c| c.function.as_deref()).collect();
+        assert_eq!(names, [API], "{paged_out}");
+    }
+}
+
 /// A large export table with one page after the other missing: each costs only the names on
 /// that page.
 #[test]

@@ -33,6 +33,8 @@ impl Client {
             .env_remove("_NT_SYMBOL_PATH")
             .env("HOME", directory())
             .env("XDG_CACHE_HOME", directory())
+            .env("LOCALAPPDATA", directory())
+            .env("ProgramData", directory())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -52,7 +52,7 @@ pub fn listen(take: impl Fn(io::Result<Input>) -> bool + Send + 'static) -> io::
 
 /// The next event; `None` when a sequence that has begun gets no more in time.
 fn next(split: &SplitSequence) -> io::Result<Option<Event>> {
-    if split.is_open() && !event::poll(GRACE)? {
+    if split.is_open() && !event::poll(split.grace())? {
         return Ok(None);
     }
     event::read().map(Some)
@@ -71,6 +71,8 @@ fn input(event: Event) -> Option<Input> {
 /// How long the rest of an escape sequence may take: serial lines and slow connections
 /// deliver its first byte alone, which then looks like the Esc key.
 const GRACE: Duration = Duration::from_millis(40);
+/// The same once its second byte has come: nobody types `[` this soon after Esc.
+const GRACE_INSIDE: Duration = Duration::from_millis(250);
 /// Bytes of a sequence at most; what is longer is not a key.
 const LONGEST: usize = 12;
 
@@ -83,6 +85,14 @@ struct SplitSequence {
 impl SplitSequence {
     fn is_open(&self) -> bool {
         !self.events.is_empty()
+    }
+
+    /// How long to wait for what follows.
+    fn grace(&self) -> Duration {
+        match self.events.len() {
+            0 | 1 => GRACE,
+            _ => GRACE_INSIDE,
+        }
     }
 
     /// Takes an event; returns those that are certain now.

@@ -5,6 +5,8 @@ use crate::pool::index::{Found, PageCounts, Snapshot, TagFound};
 use crate::pool::tracker::{TagUsage, Trackers, Usage};
 use crate::pool::{Tag, TagPattern};
 
+use super::judgement::words::count;
+
 /// One pool's side of a tag: what the kernel counts and what was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Side {
@@ -255,7 +257,7 @@ impl Coverage {
 
     /// The coverage in sentences, one for each pool with blocks of the tag.
     pub fn sentences(&self) -> Vec<String> {
-        self.sentences_with(&|n| n.to_string())
+        self.sentences_with(&count)
     }
 
     /// The same, with numbers written as the reader wants them.

@@ -36,7 +36,7 @@ pub fn markdown(text: &str) -> String {
             // Makes no link of an address, and no user mention of a name.
             '@' => out.push_str("&#64;"),
             ':' if out.ends_with("http") || out.ends_with("https") => out.push_str("&#58;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '#' | '|' | '~' | '!' => {
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '#' | '|' | '~' => {
                 out.push('\\');
                 out.push(c);
             }

@@ -82,7 +82,7 @@ def main(program, folder):
     run(program, "export", *dumps, "--out", "set", *quiet, cwd=folder)
     parts = [f"""# Many dumps: a dataset, a gate, an agent
 
-This page is what the programs print; `examples/fleet/page.py` writes it. The dumps are a made-up fleet
+This page shows what the programs print; `examples/fleet/page.py` writes it. The dumps are a synthetic fleet
 (`examples/machines.rs`): twenty machines with five versions of Windows, each dumped twice in one boot. A filter driver of
 the vendor Acme runs on all of them. Two of its three builds leak.
 
@@ -97,7 +97,7 @@ the sums with those of `poolscope poolused`.
     for title, text in queries(folder):
         parts.append(f"{title}\n\n{indented(text)}\n")
     fleet = run(program, "fleet", "set", *quiet, cwd=folder)
-    parts.append(f"""The same in short, without an engine:
+    parts.append(f"""The same in short, without a database:
 
     $ poolscope fleet set
 

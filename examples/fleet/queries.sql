@@ -2,7 +2,7 @@
 -- that holds `set`: duckdb < queries.sql
 
 -- Which driver versions leak, on how many machines. Machines that are alike in memory and
--- processors have one name unless they were exported with --host: boots tell them apart.
+-- processors have one name unless they were exported with --host: boots distinguish them.
 SELECT f.owner AS driver, coalesce(f.owner_file_version, f.owner_identity) AS driver_version, f.tag, f.pool,
        count(DISTINCT f.machine) AS hosts, count(DISTINCT f.boot) AS boots, count(*) AS dumps, sum(f.bytes) AS bytes
 FROM read_parquet('set/findings/**/*.parquet', hive_partitioning = false) f
@@ -31,7 +31,7 @@ HAVING count(*) > 1
 ORDER BY growth DESC, t.machine, t.tag, t.pool
 LIMIT 20;
 
--- Top tags of the fleet.
+-- The largest tags of the fleet.
 SELECT tag, pool, sum(bytes) AS bytes, sum(outstanding) AS outstanding,
        count(DISTINCT machine) AS hosts
 FROM read_parquet('set/tags/**/*.parquet', hive_partitioning = false)
@@ -40,7 +40,7 @@ GROUP BY ALL
 ORDER BY bytes DESC
 LIMIT 20;
 
--- When the blocks of the suspects were made: the last quarter of the uptime beside all of it.
+-- When the blocks of the suspects were allocated: in the last quarter of the uptime, and in all of it.
 SELECT tag, shape, count(DISTINCT dump) AS dumps,
        sum(blocks) FILTER (WHERE slice >= 18)::BIGINT AS last_quarter, sum(blocks)::BIGINT AS blocks
 FROM read_parquet('set/ages/**/*.parquet', hive_partitioning = false)

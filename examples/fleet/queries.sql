@@ -31,7 +31,7 @@ HAVING count(*) > 1
 ORDER BY growth DESC, t.machine, t.tag, t.pool
 LIMIT 20;
 
--- Top tags of the fleet.
+-- The largest tags of the fleet.
 SELECT tag, pool, sum(bytes) AS bytes, sum(outstanding) AS outstanding,
        count(DISTINCT machine) AS hosts
 FROM read_parquet('set/tags/**/*.parquet', hive_partitioning = false)

@@ -5,7 +5,9 @@ use crate::pool::index::{Found, PageCounts, Snapshot, TagFound};
 use crate::pool::tracker::{TagUsage, Trackers, Usage};
 use crate::pool::{Tag, TagPattern};
 
-/// One pool's counts of a tag: from the kernel, and from the walk.
+use super::judgement::words::count;
+
+/// One pool's side of a tag: what the kernel counts and what was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Side {
     /// Outstanding allocations and bytes by the trackers; `None` without trackers.
@@ -255,7 +257,7 @@ impl Coverage {
 
     /// The coverage as sentences, one for each pool with blocks of the tag.
     pub fn sentences(&self) -> Vec<String> {
-        self.sentences_with(&|n| n.to_string())
+        self.sentences_with(&count)
     }
 
     /// The coverage as sentences; `number` formats the numbers.

@@ -239,8 +239,8 @@ pub enum Command {
     Poolused {
         /// The dump.
         dump: PathBuf,
-        /// `[FLAGS] [/tN] [TAG]`: FLAGS as the debugger's bits (1 verbose, 2 by nonpaged,
-        /// 4 by paged, 8 session), /tN for the first N rows, a tag with `*` and `?`.
+        /// `[FLAGS] [/tN] [TAG]`: WinDbg's FLAGS (1 verbose, 2 by nonpaged, 4 by paged,
+        /// 8 session), /tN for the first N rows, a tag with `*` and `?`.
         #[arg(value_name = "ARGUMENT")]
         arguments: Vec<String>,
     },
@@ -250,7 +250,7 @@ pub enum Command {
         dump: PathBuf,
         /// The tag; `*` and `?` are wildcards, `\xNN` a byte that can't be typed.
         tag: String,
-        /// The pool, as WinDbg numbers it: 0 nonpaged, 1 paged, 2 special, 4 session.
+        /// The pool, as WinDbg has it: 0 or -nonpaged, 1 or -paged, 2 special, 4 or -session.
         #[arg(value_name = "POOL")]
         arguments: Vec<String>,
         /// Also list blocks that were recognised by their headers only, because the structures

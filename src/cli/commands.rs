@@ -265,8 +265,13 @@ fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
         Request::PoolMon(wanted) => pool_mon(args, engine, &wanted),
         Request::Find(wanted) => allocs(args, engine, wanted),
         Request::Page(wanted) => pool(args, engine, address_of(&wanted.at)?, wanted.only),
-        Request::Modules(wanted) if !wanted.verbose => modules(args, engine, &wanted),
+        Request::Modules(wanted) if !wanted.is_text() => modules(args, engine, &wanted),
         Request::References(tag) => refs(args, engine, &named(tag)?),
+        Request::Search { tag, from, to } => {
+            let range = address_of(&from)?..address_of(&to)?;
+            let found = engine.tag_references(exact(&tag)?).within(&range);
+            print(args, engine, &Refs::of(&found))
+        }
         Request::Contents(tag) | Request::Families(tag) => {
             let pattern = named(tag)?;
             let tag = engine.tag_as_typed(exact(&pattern)?, &pattern);
@@ -283,6 +288,7 @@ fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
         }
         Request::Sizes(tag) => {
             let pattern = named(tag)?;
+            note_unknown(engine, &pattern);
             let index = index(args, engine)?;
             print(
                 args,
@@ -352,7 +358,7 @@ fn go(args: &Args, engine: &dyn Machine, target: &Target) -> Result {
     let wanted = ModulesWanted {
         pattern: Some(target.text.clone()),
         verbose: true,
-        holding: None,
+        ..ModulesWanted::default()
     };
     match of_dump(engine)?.inspect(&Request::Modules(wanted)) {
         Some(Ok(listing)) => print(args, engine, &ListingReport::of(&listing)),
@@ -393,6 +399,7 @@ fn help(about: Option<&str>) -> Result {
 }
 
 fn contents(args: &Args, engine: &dyn Machine, question: Question) -> Result {
+    note_unknown(engine, &TagPattern::of(question.tag));
     let index = index(args, engine)?;
     let progress = census::Progress::default();
     let census = engine.census(&index, question, &|| true, &progress);
@@ -434,7 +441,15 @@ fn pool_mon(args: &Args, engine: &dyn Machine, wanted: &PoolMon) -> Result {
     print(args, engine, &ListingReport::of(&listing))
 }
 
-/// The tag of a command that requires one.
+/// Says that a tag is not in use, which explains an empty answer, and which one may be meant.
+fn note_unknown(engine: &dyn Machine, pattern: &TagPattern) {
+    let used = engine.trackers().rows.iter().map(|row| row.tag);
+    if let Some(why) = pattern.unused_among(used) {
+        super::say("note", &why);
+    }
+}
+
+/// The tag that a command has to have.
 fn named(tag: command::request::Chosen) -> Result<TagPattern> {
     tag.ok_or_else(|| CliError::Usage("name a tag".into()))
 }
@@ -447,11 +462,18 @@ fn exact(pattern: &TagPattern) -> Result<Tag> {
 
 fn refs(args: &Args, engine: &dyn Machine, pattern: &TagPattern) -> Result {
     let tag = engine.tag_as_typed(exact(pattern)?, pattern);
-    print(args, engine, &Refs::of(&engine.tag_references(tag)))
+    let found = engine.tag_references(tag);
+    if found.found.found.is_empty() {
+        note_unknown(engine, pattern);
+    }
+    print(args, engine, &Refs::of(&found))
 }
 
 fn pool_used(args: &Args, engine: &dyn Machine, selection: &Selection) -> Result {
     let used = engine.pool_used(selection)?;
+    if used.rows.is_empty() {
+        note_unknown(engine, &selection.pattern);
+    }
     used.notes
         .iter()
         .for_each(|note| super::say("warning", note));
@@ -508,6 +530,7 @@ fn allocs(args: &Args, engine: &dyn Machine, wanted: Find) -> Result {
     if let Some(tag) = pattern.exact() {
         pattern = TagPattern::of(engine.tag_as_typed(tag, &pattern));
     }
+    note_unknown(engine, &pattern);
     let index = index(args, engine)?;
     keeping(args, engine, &index, || {
         let found = engine

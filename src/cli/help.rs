@@ -171,7 +171,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
 fn without_use(name: &str) -> Vec<&'static str> {
     let screen = SCREEN.iter().copied();
     match name {
-        "demo" => vec!["format"],
+        "demo" => vec!["format", "partner"],
         "keys" => without(&["keys"]),
         "man" | "completions" => without(&[]),
         "mcp" => screen.chain(["format"]).collect(),
@@ -184,7 +184,8 @@ fn without_use(name: &str) -> Vec<&'static str> {
 
 /// All common options except those in `used`.
 fn without(used: &[&str]) -> Vec<&'static str> {
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 9] = [
+        "partner",
         "format",
         "symbols",
         "no_network",
@@ -283,7 +284,13 @@ mod tests {
             let has_screen = help.contains("--no-mouse");
             assert_eq!(has_screen, sub == "demo", "{sub}");
         }
-        assert!(!help_of("man").contains("--format"));
+        for sub in ["man", "keys", "completions", "demo"] {
+            let help = help_of(sub);
+            assert!(
+                !help.contains("--format") && !help.contains("--partner"),
+                "{sub}"
+            );
+        }
         assert!(help_of("vm").contains("--format"));
         assert!(help_of("allocs").contains("--memory"));
         assert!(!help_of("modules").contains("--memory"));

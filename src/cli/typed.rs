@@ -34,7 +34,20 @@ pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
         return Ok(run(program, before, options, words));
     }
     if shape.commands.contains(&name) {
-        return Ok(typed);
+        // `allocs DUMP Leak -nonpaged`: the debugger's options have one dash and a word.
+        let debuggers = |word: &OsString| {
+            let option = word.to_str().and_then(|word| word.strip_prefix('-'));
+            option.is_some_and(|o| o.len() > 1 && o.starts_with(|c: char| c.is_ascii_alphabetic()))
+        };
+        return match words.split_first() {
+            Some((dump, arguments))
+                if table::find(&name).is_some() && arguments.iter().any(debuggers) =>
+            {
+                let words = [&[dump.clone(), first.clone()], arguments].concat();
+                Ok(run(program, before, options, words))
+            }
+            _ => Ok(typed),
+        };
     }
     let is_file = Path::new(first).exists();
     let words = match (is_file, table::find(&name)) {
@@ -60,9 +73,15 @@ pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
                 // Let clap report a file that does not exist.
                 (true, None) => Ok(typed),
                 (true, Some(_)) if path => Ok(typed),
-                (_, Some(meant)) => Err(Refusal(format!(
-                    "unknown command: {name}; did you mean {meant}? `poolscope help` lists the commands"
-                ))),
+                (_, Some(meant)) => {
+                    // A shell has a meaning of its own for `!`.
+                    let bare = meant.trim_start_matches('!');
+                    let known = shape.commands.iter().any(|command| command == bare);
+                    let meant = if known { bare } else { meant };
+                    Err(Refusal(format!(
+                        "unknown command: {name}; did you mean {meant}? `poolscope help` lists the commands"
+                    )))
+                }
                 (false, None) => Err(Refusal(format!(
                     "unknown command: {name}; `poolscope help` lists the commands"
                 ))),

@@ -46,6 +46,12 @@ pub(super) fn split(line: &str) -> Vec<&str> {
 /// Splits a command into its name and its arguments. The name ends at a space, or where
 /// WinDbg allows arguments without one (`/t5` of `!poolused/t5`).
 pub(super) fn name_and_rest(command: &str) -> (&str, &str) {
+    // `?` needs no blank behind it.
+    if let Some(rest) = command.strip_prefix('?')
+        && !rest.starts_with('?')
+    {
+        return ("?", rest.trim());
+    }
     let end = command
         .char_indices()
         .skip(1)
@@ -118,13 +124,19 @@ impl Words {
                 _ => ("", None),
             };
             if let Some(inside) = inside {
-                let Some((text, after)) = inside.split_once(mark) else {
+                // `"s -a … \"Leak\""`: marks inside of marks are written with a backslash.
+                let escaped = inside
+                    .match_indices(mark)
+                    .find(|(at, _)| !inside.get(..*at).is_some_and(|b| b.ends_with('\\')));
+                let Some((at, _)) = escaped else {
                     return Err(Refusal::new(format!(
                         "{left}: the closing {mark} is missing"
                     )));
                 };
+                let (text, after) = inside.split_at(at);
+                let after = after.get(mark.len()..).unwrap_or_default();
                 words.push(Word {
-                    text: text.to_owned(),
+                    text: text.replace("\\\"", "\""),
                     quoted: true,
                 });
                 left = after.trim_start();

@@ -21,22 +21,39 @@ pub fn parse(line: &str) -> Result<Vec<Request>> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_words(name: &str, arguments: &[String]) -> Result<Request> {
+    if let Some(why) = refused(name) {
+        return Err(why);
+    }
     let entry = table::find(name).ok_or_else(|| unknown(name))?;
     (entry.parse)(&mut Words::of(name, arguments).with_usage(entry.usage()))
 }
 
-fn one(command: &str) -> Result<Request> {
-    let (name, rest) = line::name_and_rest(command);
+/// The refusal of a debugger's command, which goes before one of ours with the same letters:
+/// `!stacks` is not `stacks`.
+fn refused(name: &str) -> Option<Refusal> {
     let bare = line::bare_name(name);
-    if let Some(entry) = table::find(bare) {
-        return (entry.parse)(&mut Words::parse(bare, rest)?.with_usage(entry.usage()));
-    }
-    let refused = match name.starts_with('!') {
+    let found = match name.starts_with('!') {
         true => refusals::find(&format!("!{bare}")),
         false => refusals::find(name),
     };
-    if let Some((what, instead)) = refused {
-        return Err(Refusal(format!("{what}: not available here; {instead}")));
+    let (what, instead) = found?;
+    Some(Refusal(format!("{what}: not available here; {instead}")))
+}
+
+fn one(command: &str) -> Result<Request> {
+    let inside = command
+        .strip_prefix("\\\"")
+        .and_then(|c| c.strip_suffix("\\\""));
+    if let Some(target) = inside.and_then(Target::parse) {
+        return Ok(Request::Go(target));
+    }
+    let (name, rest) = line::name_and_rest(command);
+    if let Some(why) = refused(name) {
+        return Err(why);
+    }
+    let bare = line::bare_name(name);
+    if let Some(entry) = table::find(bare) {
+        return (entry.parse)(&mut Words::parse(bare, rest)?.with_usage(entry.usage()));
     }
     if name.starts_with(['!', '.']) {
         return Err(unknown(name));

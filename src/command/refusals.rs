@@ -28,11 +28,14 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
         "`!vm 1` has the number of free system PTEs",
     ),
     (
-        &[
-            "k", "kb", "kp", "kv", "kn", "kf", "kc", "~k", "!stacks", "!thread",
-        ],
+        &["k", "kb", "kp", "kv", "kn", "kf", "kc", "~k"],
         "k (call stacks of threads)",
         "open the dump in WinDbg for stacks; `refs TAG` shows the code that allocates with a tag",
+    ),
+    (
+        &["!stacks", "!thread"],
+        "!stacks, !thread (threads and their stacks)",
+        "open the dump in WinDbg for threads; `stacks TAG` shows the call stacks that Driver Verifier recorded",
     ),
     (
         &["uu", "up", "ur", "ux"],
@@ -43,6 +46,35 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
         &["dpp", "dpu", "dpa", "dda", "ddp", "dqp", "dqu"],
         "dpp (pointers and what they point to)",
         "`dps ADDRESS` shows pointers with symbols; then `db ADDRESS`",
+    ),
+    (
+        &[
+            "!db", "!dc", "!dd", "!dp", "!dq", "!du", "!dw", "!da", "!eb", "!ed", "!search",
+        ],
+        "!db, !search (physical memory)",
+        "`db ADDRESS` shows virtual memory, `!pte ADDRESS` its page frame",
+    ),
+    (
+        &["!drivers"],
+        "!drivers (the list of drivers of old debuggers)",
+        "`lm` lists the modules, `drivers` pool by driver",
+    ),
+    (
+        &[".process", ".thread", ".context", ".cxr", ".trap", ".frame"],
+        ".process, .thread, .cxr (the debugger's context)",
+        "poolscope shows kernel memory; `!process 0 0` lists the processes",
+    ),
+    (
+        &["??"],
+        "?? (expressions of C++)",
+        "`? EXPRESSION` shows an address as number and symbol, `dt TYPE ADDRESS` a structure",
+    ),
+    (
+        &[
+            ".echo", ".printf", ".foreach", ".for", ".if", ".while", "!list",
+        ],
+        ".echo, .foreach (scripts of the debugger)",
+        "`poolscope run DUMP 'COMMAND; COMMAND'` runs several commands, --format json is for programs",
     ),
     (
         &["!drvobj", "!devobj", "!devstack", "!devnode"],
@@ -180,6 +212,7 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
 /// What a refused command does, and what to use instead. An extension (`!fltkd`) covers all
 /// of its commands.
 pub(super) fn find(name: &str) -> Option<(&'static str, &'static str)> {
+    let name = if is_stack_command(name) { "k" } else { name };
     let extension = name.starts_with('!').then(|| {
         name.split_once('.')
             .map_or(name, |(extension, _)| extension)
@@ -194,7 +227,19 @@ pub(super) fn find(name: &str) -> Option<(&'static str, &'static str)> {
         .map(|(_, what, instead)| (*what, *instead))
 }
 
-/// The commands that refusals recommend.
+/// True for `kL`, `kvn`, `~*kb`: letters of its form after `k`, a thread before it.
+fn is_stack_command(name: &str) -> bool {
+    let bare = match name.strip_prefix('~') {
+        Some(thread) => {
+            thread.trim_start_matches(|c: char| c.is_ascii_digit() || "*.#s".contains(c))
+        }
+        None => name,
+    };
+    bare.strip_prefix('k')
+        .is_some_and(|form| form.chars().all(|c| "bcfnpvLP".contains(c)))
+}
+
+/// The commands that the refusals advise.
 #[cfg(test)]
 pub(super) fn advised() -> impl Iterator<Item = &'static str> {
     REFUSED.iter().map(|(_, _, instead)| *instead)

@@ -25,6 +25,8 @@ pub enum Request {
     Modules(Modules),
     /// `ln`: the symbol or module that contains an address.
     Nearest(Expression),
+    /// `?`: an expression's value.
+    Evaluate(Expression),
     /// `x`: symbols by pattern.
     Symbols {
         /// The module; `*` and `?` are wildcards.
@@ -34,6 +36,15 @@ pub enum Request {
     },
     /// Modules that reference a tag.
     References(Chosen),
+    /// `s`: the same from one address to another.
+    Search {
+        /// The tag.
+        tag: TagPattern,
+        /// The first address.
+        from: Expression,
+        /// The address after the last.
+        to: Expression,
+    },
     /// The sizes of a tag's allocations.
     Sizes(Chosen),
     /// Block contents of a tag.
@@ -252,10 +263,38 @@ pub struct Modules {
     pub pattern: Option<String>,
     /// All details of each module (`v`).
     pub verbose: bool,
+    /// With time stamps (`t`).
+    pub time: bool,
+    /// With paths (`f`).
+    pub path: bool,
+    /// Names alone (`1m`).
+    pub names: bool,
+    /// By name instead of by address (`sm`).
+    pub by_name: bool,
 }
 
 impl Modules {
-    /// True if the name matches the pattern, ignoring case and the extension `.sys`.
+    /// True for a form that the list on the screen does not have.
+    pub fn is_text(&self) -> bool {
+        self.verbose || self.time || self.path || self.names || self.by_name
+    }
+
+    /// The letters that ask for it.
+    pub(super) fn letters(&self) -> String {
+        let mut out = String::new();
+        for (is, letters) in [
+            (self.verbose, "v"),
+            (self.path, "f"),
+            (self.time, "t"),
+            (self.names, "1m"),
+            (self.by_name, "sm"),
+        ] {
+            out.push_str(if is { letters } else { "" });
+        }
+        out
+    }
+
+    /// True when the name fits the pattern, in any case; a name with its `.sys` fits too.
     pub fn fits(&self, name: &str) -> bool {
         let Some(pattern) = &self.pattern else {
             return true;
@@ -439,6 +478,12 @@ impl Request {
                 ..m
             }),
             Request::Nearest(at) => Request::Nearest(number(at)?),
+            Request::Evaluate(at) => Request::Evaluate(number(at)?),
+            Request::Search { tag, from, to } => Request::Search {
+                tag,
+                from: number(from)?,
+                to: number(to)?,
+            },
             Request::Object(at) => Request::Object(number(at)?),
             Request::Code { at, count } => Request::Code {
                 at: number(at)?,
@@ -512,11 +557,12 @@ impl Request {
                 format!("{name} {} {end}", at(&memory.at))
             }
             Request::Modules(m) => match (&m.holding, &m.pattern) {
-                (Some(holding), _) => format!("lm v a {}", at(holding)),
-                (None, Some(pattern)) => format!("lm v m {pattern}"),
-                (None, None) => "lm v".to_owned(),
+                (Some(holding), _) => format!("lm {} a {}", m.letters(), at(holding)),
+                (None, Some(pattern)) => format!("lm {} m {pattern}", m.letters()),
+                (None, None) => format!("lm {}", m.letters()),
             },
             Request::Nearest(a) => format!("ln {}", at(a)),
+            Request::Evaluate(a) => format!("? {}", at(a)),
             Request::Symbols { module, name } => format!("x {module}!{name}"),
             Request::Object(a) => format!("!object {}", at(a)),
             Request::Handles(h) => {
@@ -587,7 +633,9 @@ impl Request {
             Request::Page(p) => known(&p.at),
             Request::Memory(m) => known(&m.at) && !matches!(&m.end, End::At(end) if !known(end)),
             Request::Modules(m) => maybe(&m.holding),
+            Request::Search { from, to, .. } => known(from) && known(to),
             Request::Nearest(at)
+            | Request::Evaluate(at)
             | Request::Object(at)
             | Request::Code { at, .. }
             | Request::CodeBefore { at, .. }

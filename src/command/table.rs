@@ -221,6 +221,13 @@ pub const ENTRIES: &[Entry] = &[
         parse::nearest,
     ),
     of_windbg(
+        "?",
+        &["formats"],
+        "EXPRESSION",
+        "the value of an expression: hexadecimal, decimal, as a tag, as a symbol",
+        parse::evaluate,
+    ),
+    of_windbg(
         "x",
         &[],
         "MODULE!PATTERN",
@@ -229,11 +236,9 @@ pub const ENTRIES: &[Entry] = &[
     ),
     of_windbg(
         "lm",
-        &[
-            "lmvm", "lmv", "lmm", "lmk", "lmkv", "lmkvm", "lma", "lmf", "lml", "lmo", "lmn", "lmt",
-            "lmu", "lmd", "lm1m", "modules",
-        ],
-        "[v] [a ADDRESS] [m PATTERN]",
+        // Its letters may follow without a blank; `find` knows all of them.
+        &["lmvm", "lmv", "lm1m", "modules"],
+        "[v|t|f|1m|sm] [a ADDRESS] [m PATTERN]",
         "loaded modules",
         parse::modules,
     ),
@@ -391,7 +396,7 @@ pub const ENTRIES: &[Entry] = &[
     ),
     screen(
         "help",
-        &["h", "?", "hh"],
+        &["h", "hh"],
         "[COMMAND]",
         "keys and commands",
         parse::help,
@@ -410,9 +415,12 @@ pub fn find(name: &str) -> Option<&'static Entry> {
     let bare = |text: &str| text.trim_start_matches(['!', '.']).to_ascii_lowercase();
     let wanted = bare(name);
     let fits = |known: &str| bare(known) == wanted;
-    ENTRIES
-        .iter()
-        .find(|entry| fits(entry.name) || entry.aliases.iter().any(|alias| fits(alias)))
+    let mut all = ENTRIES.iter();
+    all.find(|entry| fits(entry.name) || entry.aliases.iter().any(|alias| fits(alias)))
+        .or_else(|| {
+            let lm = ENTRIES.iter().find(|entry| entry.name == "lm");
+            lm.filter(|_| parse::glued(name).is_some())
+        })
 }
 
 /// The command that a misspelt name probably means: at most two edits away.

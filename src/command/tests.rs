@@ -57,6 +57,17 @@ fn real_world_input_is_parsed() {
         "lm vm X",
         "lmvm X",
         "lmvm X.sys",
+        "lmDvmX",
+        "lmtn",
+        "lm t n",
+        "lm f m X",
+        "lm1m m X",
+        "lm sm",
+        "lm D",
+        "? poi(fffff880`044b63aa)+8",
+        "?1+1",
+        "? !poolused",
+        ".formats 6b61654c",
         "lm kv",
         "lm 1m",
         "ln fffff880`044b63aa",
@@ -116,6 +127,8 @@ fn real_world_input_is_parsed() {
         "vertarget",
         "!for_each_module s -a @#Base @#End \"Leak\"",
         "!for_each_module \"s -a @#Base @#End 6b\"",
+        "!for_each_module \"s -a @#Base @#End \\\"Leak\\\"\"",
+        "\\\"Leak\\\"",
         "s -a fffff800`00000000 L?1000000 \"Leak\"",
         "s -d fffff800`00000000 L?1000000 6b61654c",
         "s -[w]a fffff800`00000000 L?1000 Leak",
@@ -199,10 +212,51 @@ fn each_argument_is_parsed() {
         (handles.process, handles.kind.as_deref()),
         (None, Some("Token"))
     );
-    assert_eq!(
-        request("s -d fffff800`00000000 L?ffff 6b61654c"),
-        Request::References(Some(tag("Leak")))
-    );
+    for line in [
+        "!for_each_module s -a @#Base @#End \"Leak\"",
+        "!for_each_module \"s -a @#Base @#End \\\"Leak\\\"\"",
+    ] {
+        assert_eq!(request(line), Request::References(Some(tag("Leak"))));
+    }
+    for (line, end) in [
+        ("s -d fffff800`00000000 L?ff 6b61654c", 0x3fc),
+        ("s -a fffff800`00000000 L ff \"Leak\"", 0xff),
+        ("s -a fffff800`00000000 fffff800`000000ff Leak", 0xff),
+    ] {
+        let Request::Search {
+            tag: asked,
+            from,
+            to,
+        } = request(line)
+        else {
+            panic!("{line}")
+        };
+        assert_eq!(asked, tag("Leak"), "{line}");
+        assert_eq!(from.literal(), Some(Va(0xffff_f800_0000_0000)), "{line}");
+        assert_eq!(
+            to.literal(),
+            Some(Va(0xffff_f800_0000_0000 + end)),
+            "{line}"
+        );
+    }
+    for (line, pattern, form) in [
+        ("lmDvmmyfault", Some("myfault"), "v"),
+        ("lm tn", None, "ft"),
+        ("lmtn m nt*", Some("nt*"), "ft"),
+        ("lm 1m", None, "1m"),
+        ("lm sm", None, "sm"),
+        ("lm k", None, ""),
+    ] {
+        let Request::Modules(lm) = request(line) else {
+            panic!("{line}")
+        };
+        assert_eq!(lm.pattern.as_deref(), pattern, "{line}");
+        assert_eq!(lm.letters(), form, "{line}");
+        assert_eq!(lm.is_text(), !form.is_empty(), "{line}");
+    }
+    assert_eq!(request("?"), Request::Help(None));
+    assert_eq!(request("? !vm"), Request::Help(Some("!vm".into())));
+    assert!(matches!(request("?nt!X+8"), Request::Evaluate(_)));
     let Request::Type(ty) = request("dt nt!_EPROCESS ImageFileName fffffa80`01234560") else {
         panic!()
     };
@@ -272,6 +326,17 @@ fn unsupported_commands_are_refused_by_name() {
         ("!wmitrace.strdump", "!wmitrace"),
         ("verifier /flags 8", "verifier /flags"),
         ("lm u", "lm u"),
+        ("lm l", "lm l"),
+        ("lm c", "lm c"),
+        ("lm s", "option s"),
+        ("kL", "k "),
+        ("~*kv", "k "),
+        ("!stacks 2", "!stacks"),
+        ("!db 1000", "!db"),
+        ("!drivers", "!drivers"),
+        ("?? x", "??"),
+        (".process fffffa80`01234560", ".process"),
+        (".echo x", ".echo"),
         ("!vm 20", "20"),
         ("!poolused 16", "16"),
         ("!poolused 6", "exclude"),
@@ -419,6 +484,7 @@ fn filled(advice: &str) -> String {
         "TYPE" => "Token",
         "NAME" | "DRIVER" => "ntfs",
         "PROCESS" => "0",
+        "EXPRESSION" => "1+1",
         "FILE" | "FILE.csv" => "out.csv",
         word => word,
     });

@@ -1,5 +1,6 @@
 //! References to tags.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
@@ -45,7 +46,23 @@ const MOST_NAMED: usize = 16;
 const MAX_LISTED: usize = 1024;
 
 impl TagReferences {
-    /// The answer from these references and modules.
+    /// Those that lie in a range of addresses.
+    #[must_use]
+    pub fn within(mut self, range: &Range<Va>) -> TagReferences {
+        let mut kept = self.found.found.iter().map(|r| range.contains(&r.va));
+        self.disassembly.retain(|_| kept.next().unwrap_or(true));
+        self.found.found.retain(|r| range.contains(&r.va));
+        let found = &self.found.found;
+        let has = |module: usize| found.iter().any(|r| r.module == module);
+        self.found.modules.retain(|m| has(m.module));
+        self.found.notes.push(format!(
+            "only references from {} to {} are listed; `refs TAG` lists all",
+            range.start, range.end
+        ));
+        self
+    }
+
+    /// Of what was found in these modules.
     pub fn of(tag: Tag, found: References, modules: &[ModuleFacts]) -> TagReferences {
         TagReferences {
             tag,

@@ -185,7 +185,25 @@ impl TagPattern {
         Ok(TagPattern { elements })
     }
 
-    /// The text that a user types for this pattern.
+    /// Why no tag of these matches, as a sentence: another one may be meant, as tags differ
+    /// by case. `None` where one matches, or where there are none at all.
+    pub fn unused_among(&self, used: impl Iterator<Item = Tag> + Clone) -> Option<String> {
+        if used.clone().next().is_none() || used.clone().any(|tag| self.matches(tag)) {
+            return None;
+        }
+        let typed = self.typed();
+        let alike = used
+            .map(Tag::typed)
+            .find(|tag| tag.eq_ignore_ascii_case(&typed));
+        Some(match alike {
+            Some(alike) => format!(
+                "no tag in use matches {typed}; tags are case-sensitive: did you mean {alike}?"
+            ),
+            None => format!("no tag in use matches {typed}"),
+        })
+    }
+
+    /// The text to type for this pattern.
     pub fn typed(&self) -> String {
         if let Some(tag) = self.exact() {
             return tag.typed();

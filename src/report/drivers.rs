@@ -7,10 +7,15 @@ use serde::Serialize;
 use crate::analysis::attribution::drivers::{Driver, Drivers, Holding};
 
 use super::identity::IdentityRecord;
-use super::text::clean;
+use super::table::{self, Align};
+use super::text::{clean, grouped};
 use super::{Answer, cell, csv_writer, tag_hex};
 
-/// Number of tags to list per driver in text.
+/// What is counted.
+const RULE: &str = "the bytes of a tag are counted for its most likely owner; nt allocates much on \
+    behalf of others";
+
+/// Tags that are named of each driver in text.
 const TAGS: usize = 4;
 
 /// The answer of `drivers`.
@@ -72,11 +77,11 @@ impl Row {
             n => format!(" and {n} more"),
         };
         format!(
-            "{:<20} {:>14} {:>14} {:>14}  {:<31} {}",
+            "{:<20} {:>16} {:>16} {:>16}  {:<31} {}",
             self.module.as_deref().unwrap_or("(no known owner)"),
-            self.nonpaged_bytes,
-            self.paged_bytes,
-            self.certain_bytes,
+            grouped(self.nonpaged_bytes),
+            grouped(self.paged_bytes),
+            grouped(self.certain_bytes),
             format!("{}{more}", named.join(" ")),
             self.identity.phrase.as_deref().unwrap_or_default()
         )
@@ -119,7 +124,7 @@ impl Answer for DriversReport {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
-            "{:<20} {:>14} {:>14} {:>14}  {:<31} version, company, link date",
+            "{:<20} {:>16} {:>16} {:>16}  {:<31} version, company, link date",
             "driver", "nonpaged bytes", "paged bytes", "confirmed bytes", "tags"
         )?;
         for row in self.drivers.iter().chain([&self.unowned]) {
@@ -127,14 +132,52 @@ impl Answer for DriversReport {
         }
         writeln!(
             out,
-            "{:<20} {:>14} {:>14}",
-            "total", self.total.nonpaged_bytes, self.total.paged_bytes
+            "{:<20} {:>16} {:>16}",
+            "total",
+            grouped(self.total.nonpaged_bytes),
+            grouped(self.total.paged_bytes)
         )?;
         writeln!(
             out,
-            "\nthe bytes of a tag are counted for its most likely owner (`poolscope refs DUMP \
-                TAG` gives the reasons); nt allocates much on behalf of others"
+            "\n{RULE} (`poolscope refs DUMP TAG` gives the reasons)"
         )
+    }
+
+    fn markdown(&self, out: &mut dyn Write) -> io::Result<()> {
+        let rows = self.drivers.iter().chain([&self.unowned]).map(|row| {
+            let tags: Vec<&str> = row.tags.iter().map(|t| t.tag.as_str()).collect();
+            vec![
+                row.module
+                    .clone()
+                    .unwrap_or_else(|| "no known owner".into()),
+                grouped(row.nonpaged_bytes),
+                grouped(row.paged_bytes),
+                grouped(row.certain_bytes),
+                tags.join(" "),
+                row.identity.phrase.clone().unwrap_or_default(),
+            ]
+        });
+        let total = vec![
+            "total".to_owned(),
+            grouped(self.total.nonpaged_bytes),
+            grouped(self.total.paged_bytes),
+            String::new(),
+            String::new(),
+            String::new(),
+        ];
+        table::table(
+            out,
+            &[
+                ("driver", Align::Left),
+                ("nonpaged bytes", Align::Right),
+                ("paged bytes", Align::Right),
+                ("confirmed bytes", Align::Right),
+                ("tags", Align::Left),
+                ("version, company, link date", Align::Left),
+            ],
+            rows.chain([total]),
+        )?;
+        writeln!(out, "\n{}", table::plain(RULE))
     }
 
     fn csv(&self, out: &mut dyn Write) -> io::Result<()> {

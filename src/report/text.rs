@@ -35,7 +35,7 @@ pub fn markdown(text: &str) -> String {
             // So that an address does not become a link, nor a name a user mention.
             '@' => out.push_str("&#64;"),
             ':' if out.ends_with("http") || out.ends_with("https") => out.push_str("&#58;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '#' | '|' | '~' | '!' => {
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '#' | '|' | '~' => {
                 out.push('\\');
                 out.push(c);
             }

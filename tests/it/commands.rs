@@ -54,6 +54,63 @@ fn the_command_line_accepts_windbg_arguments() {
     assert_eq!(block["blocks"][0]["holds_address"], true);
 }
 
+/// The debugger's options have one dash, also behind a sub-command of the command line.
+#[test]
+fn options_of_the_debugger_follow_a_sub_command() {
+    assert_eq!(
+        answer(&["allocs", "demo.dmp", "Leak", "-nonpaged"]),
+        answer(&["allocs", "demo.dmp", "Leak", "0"])
+    );
+    let paged = json(&["allocs", "demo.dmp", "Leak", "-paged"]);
+    assert_eq!(paged["summary"]["bytes"], 0);
+}
+
+#[test]
+fn an_empty_answer_says_why() {
+    for line in [
+        "!poolused 2 leak",
+        "!poolfind leak",
+        "sizes leak",
+        "refs leak",
+    ] {
+        let output = poolscope(&["run", "demo.dmp", line]).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("did you mean Leak?"), "{line}: {error}");
+    }
+    assert!(run("poolmon -iNone").contains("no tag matches"));
+    let nothing = run("contents leak");
+    assert!(nothing.contains("no blocks in use"), "{nothing}");
+    assert!(!nothing.contains("offset"), "{nothing}");
+}
+
+/// `lmvm` is what the report advises for version and vendor.
+#[test]
+fn modules_are_listed_in_the_forms_of_lm() {
+    for line in ["lmvm myfault", "lmDvmMYFAULT", "lm v m my*"] {
+        let text = run(line);
+        for part in ["Sysinternals", "2.0.0.0", "2010-11-20T", "4CE7F61C"] {
+            assert!(text.contains(part), "{line}: {text}");
+        }
+    }
+    assert_eq!(run("lm 1m m my*"), "myfault\n");
+    let stamps = run("lmtn");
+    assert!(stamps.contains("myfault.sys   2010-11-20T"), "{stamps}");
+    let names = run("lm 1m sm").to_ascii_lowercase();
+    assert!(names.lines().is_sorted(), "{names}");
+}
+
+#[test]
+fn an_expression_is_evaluated() {
+    let text = run("? poi(fffffa80`02400000)");
+    assert!(
+        text.contains("fffff880`044b63b9") && text.contains("myfault+0x13b9"),
+        "{text}"
+    );
+    assert!(run(".formats 6b61654c").contains("Tag:    Leak"));
+    let some = run("s -a fffff880`044b6000 L?500 \"Leak\"");
+    assert!(some.contains("fffff880`044b63aa") && !some.contains("fffff880`044b6621"));
+}
+
 #[test]
 fn windbg_names_are_commands() {
     assert_eq!(

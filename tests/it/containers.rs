@@ -1,5 +1,6 @@
 //! What `info` reports about each container: its type, what it contains and what it lacks.
 
+use poolscope::report::text::grouped;
 use poolscope::synth::{Container, Machine, small};
 
 use crate::demo::{answer, directory, json};
@@ -85,7 +86,11 @@ fn info_states_what_each_container_contains_and_lacks() {
             let present = field("pages_present");
             assert_eq!(present == frames, container.stores_all(), "{present}");
             let pages = row(&text, "Pages");
-            let said = format!("{present} of {frames} physical pages present");
+            let said = format!(
+                "{} of {} physical pages present",
+                grouped(present),
+                grouped(frames)
+            );
             assert!(pages.contains(&said), "{pages}");
             std::fs::remove_file(directory().join(&name)).unwrap();
         }

@@ -28,7 +28,7 @@ impl Kind {
         match self {
             Kind::Cache => "cache",
             Kind::Buffers => "buffers",
-            Kind::Population(_) => "population",
+            Kind::Population(_) => "objects",
         }
     }
 }
@@ -192,7 +192,7 @@ mod tests {
             .filter(|l| !l.is_empty() && !l.starts_with('#'));
         assert_eq!(lines.count(), table.len(), "a tag is there twice");
         assert_eq!(of(tag("MmSt")).unwrap().kind.word(), "cache");
-        assert_eq!(of(tag("Key ")).unwrap().kind.word(), "population");
+        assert_eq!(of(tag("Key ")).unwrap().kind.word(), "objects");
         assert_eq!(of(tag("NtFC")), None);
     }
 

@@ -551,10 +551,12 @@ impl Owners {
             return Owners::default();
         };
         let module = listed_module(binary).to_owned();
-        let reason = format!(
-            "listed: {} ({binary}); it is unknown whether it is loaded",
-            description.text
-        );
+        // The kernel is loaded in any case.
+        let loaded = match module.as_str() {
+            "nt" => "",
+            _ => "; it is unknown whether it is loaded",
+        };
+        let reason = format!("listed: {} ({binary}){loaded}", description.text);
         Owners {
             allocator: Some(module.clone()),
             ranked: vec![Owner {

@@ -31,6 +31,8 @@ use crate::pool::block::Block;
 use crate::pool::index::Snapshot;
 use crate::pool::index::sort::Wanted;
 
+use super::judgement::words::count;
+
 use families::Group;
 use names::Names;
 use offsets::{STEP, Slot};
@@ -229,10 +231,11 @@ impl Census {
     /// The coverage, as a sentence without its full stop.
     pub fn coverage(&self) -> String {
         let read = match self.sampled == self.population {
-            true => format!("all {} blocks were read", self.population),
+            true => format!("all {} blocks were read", count(self.population)),
             false => format!(
                 "{} of {} blocks were read, evenly sampled",
-                self.sampled, self.population
+                count(self.sampled),
+                count(self.population)
             ),
         };
         let mut out = match self.population {
@@ -241,10 +244,11 @@ impl Census {
             _ => read,
         };
         if self.unreadable > 0 {
-            out += &format!("; {} of them are not in the dump", self.unreadable);
+            let unreadable = count(self.unreadable);
+            out += &format!("; {unreadable} of them are not in the dump");
         }
         if self.longer > 0 {
-            out += &format!(", the first {LIMIT} bytes of each");
+            out += &format!(", the first {} bytes of each", count(LIMIT));
         }
         out
     }

@@ -498,7 +498,11 @@ pub fn is_large_load(row: &Row, case: &Case, holder: Option<&Holder>) -> bool {
 }
 
 fn of_load(row: &Row, case: &Case, holder: Option<&Holder>) -> Option<Evidence> {
-    let what = holder.map(|h| h.kind.word())?;
+    let what = match holder.map(|h| &h.kind)? {
+        Kind::Cache => "a cache",
+        Kind::Buffers => "buffers",
+        Kind::Population(_) => "objects of one kind",
+    };
     is_large_load(row, case, holder).then(|| {
         let held = match (row.bytes, row.outstanding) {
             (Some(bytes), _) => size(bytes),

@@ -55,8 +55,18 @@ impl Group {
             0 => String::new(),
             bytes => format!("; {} in all", size(bytes)),
         };
+        let first = self.members.first().map(|m| (m.blocks, m.ratio.max(1)));
+        let same = |m: &Member| {
+            first.is_some_and(|(blocks, ratio)| {
+                m.blocks.saturating_mul(ratio) == blocks.saturating_mul(m.ratio.max(1))
+            })
+        };
+        let nearly = match self.members.iter().all(same) {
+            true => "",
+            false => "nearly ",
+        };
         format!(
-            "equal outstanding counts: {}{bytes}",
+            "{nearly}equal outstanding counts: {}{bytes}",
             each.collect::<Vec<_>>().join(", ")
         )
     }
@@ -185,8 +195,8 @@ mod tests {
         assert_eq!(
             found(&rows),
             [
-                "equal outstanding counts: Etwr 29,390,100, EtwD 29,390,102; 4.4 GB in all",
-                "equal outstanding counts: File 181,000, NtFC 181,002, IoFE 362,001 (2 each); 110.5 MB in all",
+                "nearly equal outstanding counts: Etwr 29,390,100, EtwD 29,390,102; 4.4 GB in all",
+                "nearly equal outstanding counts: File 181,000, NtFC 181,002, IoFE 362,001 (2 each); 110.5 MB in all",
             ]
         );
     }

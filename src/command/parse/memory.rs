@@ -73,7 +73,32 @@ pub(in crate::command) fn search(words: &mut Words) -> Result<Request> {
             ));
         }
     };
-    Ok(Request::References(Some(tag)))
+    let width = if kind == Some("d") { 4 } else { 1 };
+    let range: Vec<&String> = all
+        .iter()
+        .filter(|w| !w.starts_with('-') && !w.starts_with("@#"))
+        .collect();
+    match range.as_slice() {
+        [from, rest @ .., _] if !rest.is_empty() => {
+            let from = Expression::parse(from)?;
+            let rest = rest.iter().map(|w| w.as_str()).collect::<String>();
+            let to = match rest.strip_prefix(['l', 'L']) {
+                Some(count) => {
+                    let count = expression::number(count.trim_start_matches('?'));
+                    let bytes = count.ok_or_else(|| {
+                        Refusal(format!(
+                            "s: {rest}: write the length in hexadecimal, for example L?1000000"
+                        ))
+                    })?;
+                    let bytes = Expression::Number(bytes.saturating_mul(width));
+                    Expression::Sum(Box::new(from.clone()), Box::new(bytes))
+                }
+                None => Expression::parse(&rest)?,
+            };
+            Ok(Request::Search { tag, from, to })
+        }
+        _ => Ok(Request::References(Some(tag))),
+    }
 }
 
 pub(in crate::command) fn type_at(words: &mut Words) -> Result<Request> {

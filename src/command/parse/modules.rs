@@ -2,17 +2,27 @@
 
 use super::*;
 
+/// The letters of `lm`, without those that are refused below.
+const LETTERS: &str = "vlkosnftipecuamD1";
+
+/// What stands behind `lm` without a blank: letters (`lmkv`, `lmtn`), and the pattern that
+/// WinDbg's links write behind `lmDvm`.
+pub(in crate::command) fn glued(name: &str) -> Option<(&str, Option<&str>)> {
+    let rest = name.strip_prefix("lm")?;
+    for linked in ["Dvm", "vm"] {
+        if let Some(pattern) = rest.strip_prefix(linked).filter(|p| !p.is_empty()) {
+            return Some((linked, Some(pattern)));
+        }
+    }
+    (rest.len() <= 5 && rest.chars().all(|c| LETTERS.contains(c))).then_some((rest, None))
+}
+
 pub(in crate::command) fn modules(words: &mut Words) -> Result<Request> {
     let mut out = Modules::default();
-    // `lmvm`, `lmv`, `lmk` and similar: options without a space.
-    let glued = words
-        .name()
-        .get(2..)
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    let mut options = match words.name().to_ascii_lowercase().starts_with("lm") {
-        true => glued,
-        false => String::new(),
+    let name = words.name().to_owned();
+    let (mut options, mut pattern) = match glued(&name) {
+        Some((letters, pattern)) => (letters.to_owned(), pattern.map(str::to_owned)),
+        None => (String::new(), None),
     };
     loop {
         let mut wants = None;
@@ -20,11 +30,17 @@ pub(in crate::command) fn modules(words: &mut Words) -> Result<Request> {
         while let Some(letter) = letters.next() {
             match letter {
                 'v' => out.verbose = true,
-                // Filters and orders (loaded, kernel, with symbols, sorted by start or
-                // name) are accepted but have no effect.
-                'o' | 'l' | 'k' | 's' | 'n' | 'f' | 't' | 'i' | 'p' | 'e' | 'c' | 'd' => {}
+                't' => out.time = true,
+                'f' | 'i' | 'n' | 'p' => out.path = true,
+                's' if letters.peek() == Some(&'m') => {
+                    letters.next();
+                    out.by_name = true;
+                }
+                // The kernel's modules, links, the order of addresses: as it is in any case.
+                'o' | 'k' | 'D' => {}
                 '1' if letters.peek() == Some(&'m') => {
                     letters.next();
+                    out.names = true;
                 }
                 'a' | 'm' => wants = Some(letter),
                 'u' => {
@@ -32,9 +48,19 @@ pub(in crate::command) fn modules(words: &mut Words) -> Result<Request> {
                         "lm u (user-mode modules) is not available here; `lm` lists the kernel's",
                     ));
                 }
+                'l' | 'e' => {
+                    return Err(Refusal(format!(
+                        "lm {letter} (modules by the state of their symbols) is not available here; `lm` shows the symbols of each module"
+                    )));
+                }
+                'c' => {
+                    return Err(Refusal::new(
+                        "lm c (checksums) is not available here; `lm v` shows time stamps, sizes and PDBs",
+                    ));
+                }
                 other => {
                     return Err(Refusal(format!(
-                        "lm: unknown option {other}; usage: lm [v] [a ADDRESS] [m PATTERN]"
+                        "lm: unknown option {other}; usage: lm [v|t|f|1m|sm] [a ADDRESS] [m PATTERN]"
                     )));
                 }
             }
@@ -42,20 +68,21 @@ pub(in crate::command) fn modules(words: &mut Words) -> Result<Request> {
         match wants {
             Some('a') => out.holding = Some(address(words)?),
             Some(_) => {
-                let Some(pattern) = words.take() else {
+                let linked = pattern.take();
+                let Some(pattern) = linked.or_else(|| words.take().map(str::to_owned)) else {
                     return Err(words.missing("a module name"));
                 };
-                out.pattern = Some(pattern.to_owned());
+                out.pattern = Some(pattern);
             }
             None => {}
         }
         let Some(word) = words.take().map(str::to_owned) else {
             break;
         };
-        // `modules DUMP nt` names a module; WinDbg's option letters only apply to `lm`.
-        let is_option = match words.name() {
+        // `modules DUMP nt` names a module; the debugger's letters are for `lm`.
+        let is_option = match name.as_str() {
             "modules" => matches!(word.as_str(), "a" | "m" | "v" | "vm"),
-            _ => word.len() <= 3 && word.chars().all(|c| "vlkosnftipecuam1".contains(c)),
+            _ => word.len() <= 3 && word.chars().all(|c| LETTERS.contains(c)),
         };
         if is_option {
             options = word;
@@ -64,8 +91,6 @@ pub(in crate::command) fn modules(words: &mut Words) -> Result<Request> {
                 return Err(words.missing("a path"));
             };
             out.pattern = Some(pattern.to_owned());
-            options = String::new();
-        } else if word == "D" {
             options = String::new();
         } else if out.pattern.is_none() && out.holding.is_none() {
             // `modules DUMP NAME`, `modules DUMP ADDRESS`.
@@ -88,6 +113,21 @@ pub(in crate::command) fn nearest(words: &mut Words) -> Result<Request> {
     let at = address(words)?;
     words.end()?;
     Ok(Request::Nearest(at))
+}
+
+/// `? EXPRESSION`, `.formats EXPRESSION`; `?` alone, and before a command, is help.
+pub(in crate::command) fn evaluate(words: &mut Words) -> Result<Request> {
+    let about = words.peek().map(str::to_owned);
+    let is_command = about
+        .as_deref()
+        .is_some_and(|word| crate::command::table::find(word).is_some());
+    if words.name() == "?" && (about.is_none() || is_command) {
+        words.remaining();
+        return Ok(Request::Help(about));
+    }
+    let at = address(words)?;
+    words.end()?;
+    Ok(Request::Evaluate(at))
 }
 
 pub(in crate::command) fn symbols(words: &mut Words) -> Result<Request> {

@@ -195,7 +195,10 @@ fn coverage(points: &[Point], case: &Case) -> Vec<String> {
             "{} tags are listed; the source does not say whether the list is complete",
             last.rows.len()
         ),
-        Listing::Truncated(why) => format!("{} tags are listed: {why}", last.rows.len()),
+        Listing::Truncated(why) => match last.rows.len() {
+            1 => format!("1 tag is listed: {why}"),
+            many => format!("{many} tags are listed: {why}"),
+        },
     }];
     if points.len() > 1 {
         out.push(format!(

@@ -19,6 +19,7 @@ impl Engine {
                 address_of(&memory.at).and_then(|at| self.memory_at(memory, at))
             }
             Request::Nearest(at) => address_of(at).and_then(|at| self.nearest_to(at)),
+            Request::Evaluate(at) => address_of(at).map(|at| self.value_of(at)),
             Request::Symbols { module, name } => self.symbols_like(module, name),
             Request::Modules(modules) => self.modules_like(modules),
             Request::Object(at) => address_of(at).and_then(|at| self.object_at(at)),

@@ -93,6 +93,9 @@ pub fn pool_mon(machine: &dyn Machine, wanted: &PoolMon) -> Result<Listing, NoAc
             "mapped driver",
         ],
     );
+    if rows.is_empty() {
+        out.notes.push("no tag matches the switches".into());
+    }
     for (tag, name, side, binary) in rows {
         out.push(vec![
             tag.to_string().into(),

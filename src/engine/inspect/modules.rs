@@ -5,6 +5,8 @@ use crate::command::request::{Modules, address_of, wildcard};
 use crate::memory::Va;
 
 use crate::engine::Engine;
+use crate::engine::modules::ModuleFacts;
+use crate::pool::Tag;
 
 use super::listing::{Listing, Value};
 
@@ -125,53 +127,75 @@ impl Engine {
         Ok(out)
     }
 
-    /// `lm m PATTERN`, `lmvm`, `lm a`.
+    /// `?`: a value in all forms that it may be meant in.
+    pub(super) fn value_of(&self, at: Va) -> Listing {
+        let mut out = Listing::new("expression", &["hexadecimal", "decimal", "tag", "symbol"]);
+        // The debugger prints a signed number.
+        let decimal = i64::from_ne_bytes(at.0.to_ne_bytes());
+        let tag = u32::try_from(at.0).ok().map(Tag::new);
+        let tag = tag.filter(|tag| tag.bytes().iter().all(|b| (0x20..0x7f).contains(b)));
+        let symbol = self.symbol_at(at);
+        let mut lines = vec![format!("Evaluate expression: {decimal} = {at}")];
+        if let Some(tag) = tag {
+            lines.push(format!("    Tag:    {}", tag.typed()));
+        }
+        if let Some(symbol) = &symbol {
+            lines.push(format!("    Symbol: {symbol}"));
+        }
+        out.lines = Some(lines);
+        out.push(vec![
+            at.into(),
+            decimal.to_string().into(),
+            tag.map(Tag::typed).into(),
+            symbol.into(),
+        ]);
+        out
+    }
+
+    /// `lm m PATTERN`, `lmvm`, `lm a`, `lm t`.
     pub(super) fn modules_like(&self, wanted: &Modules) -> Result<Listing, Refusal> {
         let holding = wanted.holding.as_ref().map(address_of).transpose()?;
+        let mut rows = self.modules(holding).rows;
+        let fits = |row: &ModuleFacts| {
+            wanted.fits(&row.name) || row.file.as_ref().is_some_and(|file| wanted.fits(file))
+        };
+        rows.retain(fits);
+        if wanted.by_name {
+            rows.sort_by_key(|row| (row.unloaded, row.name.to_ascii_lowercase()));
+        }
         let mut out = Listing::new(
             "modules",
-            &["start", "end", "module", "image", "timestamp", "pdb"],
+            &[
+                "start",
+                "end",
+                "module",
+                "image",
+                "timestamp",
+                "linked",
+                "pdb",
+                "company",
+                "file version",
+            ],
         );
         let mut lines = Vec::new();
-        if !wanted.verbose {
+        if !wanted.verbose && !wanted.names {
             lines.push("start             end                 module name".to_owned());
         }
-        for module in &self.kernel().modules {
-            let name = module.name();
-            if !wanted.fits(&name) || holding.is_some_and(|at| !module.contains(at)) {
-                continue;
-            }
-            let image = module.path.clone().or_else(|| module.file.clone());
-            let stamp = module.image.as_ref().map(|image| image.timestamp);
-            let pdb = module.pdb().map(|id| format!("{} {}", id.name, id.key()));
-            let unloaded = if module.unloaded { " (unloaded)" } else { "" };
-            lines.push(format!(
-                "{} {}   {name}{unloaded}",
-                module.base,
-                module.end()
-            ));
-            if wanted.verbose {
-                lines.push(format!(
-                    "    Image path: {}",
-                    image.clone().unwrap_or_else(|| "?".into())
-                ));
-                lines.push(match &pdb {
-                    Some(pdb) => format!("    PDB:        {pdb}"),
-                    None => "    PDB:        not in the dump".to_owned(),
-                });
-                lines.push(match stamp {
-                    Some(stamp) => format!("    Timestamp:  {stamp:08X}"),
-                    None => "    Timestamp:  not in the dump".to_owned(),
-                });
-                lines.push(format!("    ImageSize:  {:08X}", module.size));
-            }
+        for row in rows {
+            lines.extend(lines_of(&row, wanted));
+            let linked = row.maker.linked.and_then(date);
+            let pdb = row.pdb.map(|id| format!("{} {}", id.name, id.key()));
             out.push(vec![
-                module.base.into(),
-                module.end().into(),
-                name.into(),
-                image.into(),
-                stamp.map_or(Value::Unknown, |stamp| Value::Hex(stamp.into())),
+                row.base.into(),
+                row.end.into(),
+                row.name.into(),
+                row.path.or(row.file).into(),
+                row.timestamp
+                    .map_or(Value::Unknown, |stamp| Value::Hex(stamp.into())),
+                linked.into(),
                 pdb.into(),
+                row.maker.company.into(),
+                row.maker.file_version.into(),
             ]);
         }
         if out.rows.is_empty() {
@@ -186,4 +210,58 @@ impl Engine {
         out.lines = Some(lines);
         Ok(out)
     }
+}
+
+/// A module as the debugger prints it: one line, and with `v` all that is known.
+fn lines_of(row: &ModuleFacts, wanted: &Modules) -> Vec<String> {
+    let name = &row.name;
+    if wanted.names {
+        return vec![name.clone()];
+    }
+    let image = row.path.as_ref().or(row.file.as_ref());
+    let image = image.map_or("path not in the dump", String::as_str);
+    let stamp = match (row.timestamp, row.maker.linked.and_then(date)) {
+        (Some(stamp), Some(date)) => format!("{date} ({stamp:08X})"),
+        // A hash of the build, or a date that can't be one.
+        (Some(stamp), None) => format!("{stamp:08X} (not a date)"),
+        (None, _) => "not in the dump".to_owned(),
+    };
+    let unloaded = if row.unloaded { " (unloaded)" } else { "" };
+    let mut first = format!("{} {}   {name:<10}{unloaded}", row.base, row.end);
+    if !wanted.verbose {
+        for (asked, what) in [(wanted.path, image), (wanted.time, stamp.as_str())] {
+            if asked {
+                first += "   ";
+                first += what;
+            }
+        }
+        return vec![first.trim_end().to_owned()];
+    }
+    let pdb = match &row.pdb {
+        Some(id) => format!("{} {}", id.name, id.key()),
+        None => "not in the dump".to_owned(),
+    };
+    let mut out = vec![first.trim_end().to_owned()];
+    let size = format!("{:08X}", row.size);
+    for (heading, value) in [
+        ("Image path:", Some(image)),
+        ("PDB:", Some(pdb.as_str())),
+        ("Timestamp:", Some(stamp.as_str())),
+        ("ImageSize:", Some(size.as_str())),
+        ("CompanyName:", row.maker.company.as_deref()),
+        ("ProductName:", row.maker.product.as_deref()),
+        ("FileVersion:", row.maker.file_version.as_deref()),
+        ("FileDescription:", row.maker.file_description.as_deref()),
+        ("Identity:", row.maker.note.as_deref()),
+    ] {
+        out.extend(value.map(|value| format!("    {heading:<17} {value}")));
+    }
+    out
+}
+
+/// Seconds since 1970 as a date and a time.
+fn date(seconds: i64) -> Option<String> {
+    let at = time::OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+    at.format(&time::format_description::well_known::Rfc3339)
+        .ok()
 }

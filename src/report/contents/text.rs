@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::super::text::{grouped, plain_address};
+use super::super::text::grouped;
 use super::{AgesRecord, Contents, FAMILIES, FamilyRow, KINDS};
 
 pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
@@ -12,6 +12,9 @@ pub(super) fn write(answer: &Contents, out: &mut dyn Write) -> io::Result<()> {
     }
     if let Some(ages) = &answer.ages {
         history(ages, out)?;
+    }
+    if answer.offsets.is_empty() {
+        return answer.notes.iter().try_for_each(|n| writeln!(out, "{n}"));
     }
     writeln!(out, "\n  offset  contents")?;
     for row in answer.told() {
@@ -72,14 +75,18 @@ fn history(ages: &AgesRecord, out: &mut dyn Write) -> io::Result<()> {
 impl FamilyRow {
     fn line(&self) -> String {
         let size = match self.smallest == self.largest {
-            true => format!("{} bytes", self.smallest),
-            false => format!("{} to {} bytes", self.smallest, self.largest),
+            true => format!("{} bytes", grouped(self.smallest)),
+            false => format!(
+                "{} to {} bytes",
+                grouped(self.smallest),
+                grouped(self.largest)
+            ),
         };
         let mut out = format!(
             "{:>10} {:>6.1}%  {size}, such as {}",
-            self.blocks,
+            grouped(self.blocks),
             self.share * 100.0,
-            plain_address(self.at)
+            self.at
         );
         if !self.modules.is_empty() {
             out += &format!(": {}", self.modules.join(", "));

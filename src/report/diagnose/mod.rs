@@ -7,6 +7,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::analysis::attribution::Owners;
 use crate::analysis::judgement::diagnosis::{Diagnosis, Finding, Top};
 use crate::analysis::judgement::pressure::Pressure;
 use crate::analysis::judgement::verdict::Verdict;
@@ -443,6 +444,7 @@ fn advice(f: &Finding) -> String {
             "the tag is shared by {}: examine the block contents to tell them apart",
             safe(&owners.shared_by.join(", "))
         ),
+        None if is_of_table(f) && !owners.ranked.is_empty() => of_listed(owners),
         None if is_of_table(f) && f.tag().is_printable() => format!(
             "find the drivers that have the tag (findstr /m /c:\"{}\" %SystemRoot%\\System32\\drivers\\*.sys), or take a dump: a table does not show who allocates",
             f.tag()
@@ -455,7 +457,22 @@ fn advice(f: &Finding) -> String {
     out
 }
 
-/// True for a finding from a table or a log, without blocks and images.
+/// What to do where a table has only the tag list's word for the owner.
+fn of_listed(owners: &Owners) -> String {
+    let modules: Vec<&str> = owners.ranked.iter().map(|o| o.module.as_str()).collect();
+    match modules.as_slice() {
+        ["nt"] => "Windows allocates with this tag on behalf of callers: take a dump, which shows \
+            what holds the allocations; a table does not"
+            .to_owned(),
+        modules => format!(
+            "the tag belongs to {0} by the tag list: check for an update of {0}, and take a dump, \
+            which shows what holds the allocations; a table does not",
+            safe(&modules.join(", "))
+        ),
+    }
+}
+
+/// True for a finding in a table or a log, which has neither blocks nor images.
 fn is_of_table(f: &Finding) -> bool {
     f.exemplars.is_empty() && f.searched.is_empty()
 }

@@ -12,7 +12,7 @@ pub(super) trait Style {
     fn heading(&self, text: &str) -> String;
     fn item(&self, text: &str) -> String;
     fn sub_item(&self, text: &str) -> String;
-    fn command(&self, text: &str) -> String;
+    fn step(&self, command: &str, why: &str) -> String;
 }
 
 pub(super) struct Plain;
@@ -31,8 +31,8 @@ impl Style for Plain {
     fn sub_item(&self, text: &str) -> String {
         format!("      {text}")
     }
-    fn command(&self, text: &str) -> String {
-        text.to_owned()
+    fn step(&self, command: &str, why: &str) -> String {
+        self.sub_item(&format!("{command}   ({why})"))
     }
 }
 
@@ -49,9 +49,10 @@ impl Style for Markdown {
     fn sub_item(&self, text: &str) -> String {
         format!("  - {}", escape(text))
     }
-    fn command(&self, text: &str) -> String {
-        // The whole line is escaped later.
-        text.to_owned()
+    fn step(&self, command: &str, why: &str) -> String {
+        // To be copied as it stands; an address has a backquote in it.
+        let fence = if command.contains('`') { "``" } else { "`" };
+        format!("  - {fence}{command}{fence} ({})", escape(why))
     }
 }
 
@@ -125,7 +126,11 @@ impl Diagnose {
     }
 
     fn severity_line(&self) -> String {
-        let mut out = self.severity.to_owned();
+        // A leak that is far from a limit is not without weight.
+        let mut out = match (self.severity, self.findings.is_empty()) {
+            ("none", false) => "low".to_owned(),
+            (severity, _) => severity.to_owned(),
+        };
         let worst = self
             .pressure
             .iter()
@@ -133,13 +138,13 @@ impl Diagnose {
             .max_by(|a, b| a.share.total_cmp(&b.share));
         match worst {
             Some(worst) => out += &format!("; {}", worst.sentence),
-            None => out += "; pool use or limits are unknown",
+            None => out = "unknown; pool use or limits are not known".to_owned(),
         }
         // A prediction beyond ten years is meaningless.
         if let Some(hours) = self.exhausted_in_hours.filter(|hours| *hours < 87_600.0) {
             let when = match hours {
                 ..72.0 => format!("{hours:.1} hours"),
-                _ => format!("{:.0} days", hours / 24.0),
+                _ => format!("{} days", grouped((hours / 24.0) as u64)),
             };
             out += &format!("; limit reached in {when} at the average rate");
         }
@@ -233,11 +238,10 @@ impl Record {
         }
         item(&format!("Advice: {}", self.advice))?;
         item("Next steps in the debugger:")?;
-        let next = self
-            .next
-            .iter()
-            .map(|s| format!("{}   ({})", style.command(&s.command), s.why));
-        list(style, out, next)
+        for step in &self.next {
+            writeln!(out, "{}", style.step(&step.command, &step.why))?;
+        }
+        Ok(())
     }
 
     fn write_blocks(&self, style: &dyn Style, out: &mut dyn Write) -> io::Result<()> {
@@ -251,9 +255,10 @@ impl Record {
         let sizes: Vec<String> = sizes.collect();
         let line = format!("Sizes: {}", sizes.join(", "));
         writeln!(out, "{}", style.item(&line))?;
+        let exemplars: Vec<String> = self.exemplars.iter().map(|a| in_text(a)).collect();
         let line = format!(
             "Sample blocks (first, middle, last): {}",
-            self.exemplars.join(", ")
+            exemplars.join(", ")
         );
         writeln!(out, "{}", style.item(&line))
     }
@@ -290,6 +295,15 @@ impl Record {
             writeln!(out, "{}", style.item(note))?;
         }
         Ok(())
+    }
+}
+
+/// An address of the record as a text has it: ``fffffa80`02400000``.
+fn in_text(address: &str) -> String {
+    let digits = address.strip_prefix("0x").unwrap_or(address);
+    match digits.split_at_checked(8) {
+        Some((high, low)) if digits.len() == 16 => format!("{high}`{low}"),
+        _ => address.to_owned(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::analysis::judgement::words::duration;
 use crate::engine::{self, DumpFacts, EvidenceFacts, SymbolFacts};
 
 use image::ImageRecord;
@@ -90,13 +91,6 @@ impl SymbolRecord {
             detail: clean(&facts.detail).into(),
         }
     }
-}
-
-fn uptime_text(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86400, seconds % 86400);
-    let (hours, minutes) = (rest / 3600, rest % 3600 / 60);
-    let unit = if days == 1 { "day" } else { "days" };
-    format!("{days} {unit} {hours}:{minutes:02}:{:02}", rest % 60)
 }
 
 /// The answer of `info`.
@@ -270,10 +264,7 @@ impl Info {
             ("Kernel base", d.kernel_base.clone()),
             ("Page tables", d.directory_table.clone()),
             ("Written", d.system_time.clone().unwrap_or(UNKNOWN.into())),
-            (
-                "Uptime",
-                d.uptime_seconds.map_or(UNKNOWN.into(), uptime_text),
-            ),
+            ("Uptime", d.uptime_seconds.map_or(UNKNOWN.into(), duration)),
             ("Symbols", self.symbols()),
         ];
         if let Some(needed) = &self.needed {
@@ -312,10 +303,14 @@ impl Info {
     fn pages(&self) -> String {
         let mut out = match self.dump.physical_pages {
             Some(all) => format!(
-                "{} of {all} physical pages present",
-                self.dump.pages_present
+                "{} of {} physical pages present",
+                grouped(self.dump.pages_present),
+                grouped(all)
             ),
-            None => format!("{} physical pages present", self.dump.pages_present),
+            None => format!(
+                "{} physical pages present",
+                grouped(self.dump.pages_present)
+            ),
         };
         if self.dump.pages_cut_off > 0 {
             out += &format!(
@@ -368,6 +363,5 @@ mod tests {
             Some("2010-05-12T08:00:00Z")
         );
         assert_eq!(rfc3339(i64::MAX), None);
-        assert_eq!(uptime_text(90_061), "1 day 1:01:01");
     }
 }

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use super::super::text::plain_address;
 use super::{HOLDERS, ObjectsReport};
 
 pub(super) fn write(answer: &ObjectsReport, out: &mut dyn Write) -> io::Result<()> {
@@ -34,7 +33,7 @@ pub(super) fn write(answer: &ObjectsReport, out: &mut dyn Write) -> io::Result<(
         writeln!(out, "\n   objects  name")?;
     }
     for name in &answer.names {
-        let at = plain_address(name.at);
+        let at = name.at;
         writeln!(out, "{:>10}  {}, such as {at}", name.count, name.name)?;
     }
     if answer.more_names > 0 {

@@ -44,6 +44,30 @@ impl App {
     }
 
     fn run(&mut self, request: Typed) -> Done {
+        let doubt = self.unused(&request);
+        self.run_known(request)?;
+        if doubt.is_some() {
+            self.message = doubt;
+        }
+        Ok(())
+    }
+
+    /// Why the lists of a tag will be empty, where it is not in use.
+    fn unused(&self, request: &Typed) -> Option<String> {
+        let pattern = match request {
+            Typed::Find(find) => find.tag.as_ref(),
+            Typed::References(tag)
+            | Typed::Sizes(tag)
+            | Typed::Contents(tag)
+            | Typed::Families(tag) => tag.as_ref(),
+            _ => None,
+        };
+        let exact = pattern?.exact()?;
+        let tag = self.tag_named(pattern.cloned()).unwrap_or(exact);
+        TagPattern::of(tag).unused_among(self.model.tags.iter().map(|row| row.usage.tag))
+    }
+
+    fn run_known(&mut self, request: Typed) -> Done {
         match request {
             Typed::Vm => self.go(Screen::Summary(0)),
             Typed::PoolUsed(wanted) => self.pool_used(wanted)?,
@@ -60,6 +84,16 @@ impl App {
                 if let Some(view) = self.tag_view() {
                     view.pane = Pane::References;
                 }
+            }
+            Typed::Search { tag, .. } => {
+                let tag = self.tag_named(Some(tag))?;
+                self.open_part(tag, String::new());
+                if let Some(view) = self.tag_view() {
+                    view.pane = Pane::References;
+                }
+                self.message = Some(
+                    "all loaded modules are searched, not only the range that was typed".into(),
+                );
             }
             Typed::Sizes(tag) => {
                 let tag = self.tag_named(tag)?;
@@ -270,7 +304,7 @@ impl App {
     }
 
     fn modules_line(&mut self, wanted: Modules) -> Done {
-        if wanted.verbose {
+        if wanted.is_text() {
             self.show_text(Typed::Modules(wanted));
             return Ok(());
         }
@@ -328,6 +362,9 @@ impl App {
         }
         self.tags.by_change = wanted.by_change;
         self.tags.rearrange(&self.model);
+        if self.tags.is_empty() {
+            return Err("poolmon: no tag matches the switches; Esc clears the filter".into());
+        }
         Ok(())
     }
 

@@ -117,7 +117,7 @@ impl App {
             let (what, tag, address, opens) = match mark.what {
                 Marked::Tag(tag) => {
                     let tag = Tag::new(tag);
-                    ("tag", tag, Cell::Unknown, Opens::Tag(tag, String::new()))
+                    ("tag", tag, Cell::Nothing, Opens::Tag(tag, String::new()))
                 }
                 Marked::Block {
                     va,

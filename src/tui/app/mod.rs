@@ -247,9 +247,11 @@ impl App {
     fn paste(&mut self, text: &str) {
         self.touched = true;
         self.copy_view = None;
-        // Terminals send the line ends of pasted text as carriage returns.
-        let mut lines = text.split(['\r', '\n']).map(str::trim);
-        let line = lines.find(|l| !l.is_empty());
+        // Terminals send a line end of pasted text as a carriage return.
+        let lines = text.split(['\r', '\n']).map(str::trim);
+        let mut lines = lines.filter(|line| !line.is_empty());
+        let line = lines.next();
+        let more = lines.count();
         let line: String = line
             .unwrap_or_default()
             .chars()
@@ -267,8 +269,14 @@ impl App {
             prompt.insert(&line);
         }
         self.preview_now();
+        let first = match more {
+            0 => "pasted text".to_owned(),
+            _ => format!("the first of {} pasted lines", more + 1),
+        };
         if opened {
-            self.message = Some("pasted text: Enter runs it as a command, Esc cancels".into());
+            self.message = Some(format!("{first}: Enter runs it as a command, Esc cancels"));
+        } else if more > 0 {
+            self.message = Some(first);
         }
     }
 

@@ -121,7 +121,8 @@ impl App {
             TableKind::Contents(_) => ("contents".into(), String::new()),
             TableKind::Families(_) => ("families".into(), String::new()),
             TableKind::Objects(tag) => {
-                ("objects".into(), format!("!handle 0 3 0 {}", type_of(*tag)))
+                let of_type = type_of(*tag).map(|name| format!("!handle 0 3 0 {name}"));
+                ("objects".into(), of_type.unwrap_or_default())
             }
             TableKind::Stacks(_) => ("stacks".into(), "!verifier 80".into()),
             TableKind::Code { va, .. } => (format!("code at {va}"), format!("ub {va}")),
@@ -213,29 +214,41 @@ impl App {
     }
 }
 
-/// The object type with this tag, if its name does not start with the tag's letters;
-/// otherwise the tag itself.
-fn type_of(tag: crate::pool::Tag) -> String {
-    const NAMES: [(&str, &str); 14] = [
+/// The type whose objects have a tag, for the types that are named otherwise; else the
+/// tag's own letters.
+fn type_of(tag: crate::pool::Tag) -> Option<&'static str> {
+    const NAMES: [(&str, &str); 29] = [
         ("ALPC", "\"ALPC Port\""),
+        ("Call", "Callback"),
+        ("Debu", "DebugObject"),
         ("Desk", "Desktop"),
         ("Devi", "Device"),
+        ("Dire", "Directory"),
         ("Driv", "Driver"),
+        ("EtwR", "EtwRegistration"),
         ("Even", "Event"),
+        ("File", "File"),
         ("IoCo", "IoCompletion"),
+        ("Job", "Job"),
+        ("Key", "Key"),
+        ("KeyE", "KeyedEvent"),
         ("Muta", "Mutant"),
+        ("PcwO", "PcwObject"),
+        ("Powe", "PowerRequest"),
         ("Proc", "Process"),
         ("Sect", "Section"),
         ("Sema", "Semaphore"),
+        ("Sess", "Session"),
+        ("Symb", "SymbolicLink"),
         ("Thre", "Thread"),
         ("Time", "Timer"),
         ("Toke", "Token"),
-        ("EtwR", "EtwRegistration"),
+        ("TpWo", "TpWorkerFactory"),
+        ("Type", "Type"),
+        ("Wind", "WindowStation"),
+        ("WmiG", "WmiGuid"),
     ];
     let text = tag.to_string();
-    let known = NAMES.iter().find(|(tag, _)| *tag == text);
-    known.map_or_else(
-        || text.trim_end().to_owned(),
-        |(_, name)| (*name).to_owned(),
-    )
+    let known = NAMES.iter().find(|(tag, _)| *tag == text.trim_end());
+    known.map(|(_, name)| *name)
 }

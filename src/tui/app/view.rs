@@ -109,8 +109,14 @@ fn first_screen(app: &App, buffer: &mut Buffer, area: Rect) {
         true => "",
         false => " as found (kernel counters can't be read)",
     };
+    // Differences between boots are not growth.
+    let baseline = model.baseline.as_deref();
+    let boots = match baseline.and_then(|baseline| baseline.same_boot) {
+        Some(false) => "; baseline of another boot",
+        _ => "",
+    };
     let text = format!(
-        "Tags{source}: {} ({} in {} {})",
+        "Tags{source}: {} ({} in {} {}{boots})",
         app.tags.words(),
         human(app.tags.held(model)),
         grouped(app.tags.len()),

@@ -28,6 +28,8 @@ pub enum Cell {
     Bar(f64),
     /// Unknown.
     Unknown,
+    /// The row has nothing for this column.
+    Nothing,
 }
 
 impl Cell {
@@ -41,6 +43,7 @@ impl Cell {
             Cell::Share(share) => format!("{:.1}%", share * 100.0).into(),
             Cell::Bar(share) => theme.bar(*share, width.into()).into(),
             Cell::Unknown => "?".into(),
+            Cell::Nothing => "".into(),
         }
     }
 
@@ -52,7 +55,7 @@ impl Cell {
             Cell::Change(n) => n.to_string(),
             Cell::Address(va) => va.to_string(),
             Cell::Share(share) | Cell::Bar(share) => format!("{:.1}%", share * 100.0),
-            Cell::Unknown => String::new(),
+            Cell::Unknown | Cell::Nothing => String::new(),
         }
     }
 
@@ -64,7 +67,7 @@ impl Cell {
             Cell::Change(n) => (*n).into(),
             Cell::Address(va) => format!("{:#x}", va.0).into(),
             Cell::Share(share) | Cell::Bar(share) => (*share).into(),
-            Cell::Unknown => serde_json::Value::Null,
+            Cell::Unknown | Cell::Nothing => serde_json::Value::Null,
         }
     }
 
@@ -76,7 +79,7 @@ impl Cell {
             Cell::Change(n) => Value::Change(*n),
             Cell::Address(va) => Value::Number(va.0),
             Cell::Share(share) | Cell::Bar(share) => Value::Share(*share),
-            Cell::Unknown => Value::Unknown,
+            Cell::Unknown | Cell::Nothing => Value::Unknown,
         }
     }
 
@@ -103,6 +106,6 @@ pub fn like(name: &str, cell: &Cell) -> Option<String> {
         Cell::Count(n) | Cell::Bytes(n) => format!("{name} = {n}"),
         Cell::Change(n) => format!("{name} = {n}"),
         Cell::Address(va) => format!("{name} = {va}"),
-        Cell::Share(_) | Cell::Bar(_) | Cell::Unknown => return None,
+        Cell::Share(_) | Cell::Bar(_) | Cell::Unknown | Cell::Nothing => return None,
     })
 }

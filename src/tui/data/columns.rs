@@ -111,7 +111,7 @@ fn value(cell: Cell) -> Value<'static> {
         Cell::Change(n) => Value::Change(n),
         Cell::Address(va) => Value::Number(va.0),
         Cell::Share(share) | Cell::Bar(share) => Value::Share(share),
-        Cell::Unknown => Value::Unknown,
+        Cell::Unknown | Cell::Nothing => Value::Unknown,
     }
 }
 

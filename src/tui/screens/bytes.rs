@@ -11,7 +11,7 @@ use crate::report::text::{dump_line, printable};
 
 use crate::tui::data::model::Bytes;
 use crate::tui::terminal::theme::Theme;
-use crate::tui::widgets::draw::{cut, put, split_top, wrap};
+use crate::tui::widgets::draw::{cut, put, put_lines, split_top, wrap};
 use crate::tui::widgets::pane::pane_title;
 
 /// The display format of memory.
@@ -271,9 +271,8 @@ impl BytesView {
     pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme) {
         let sentences = self.sentences(area.width);
         let (about, rest) = split_top(area, sentences.len().min(3) as u16);
-        for (y, line) in sentences.iter().enumerate() {
-            put(buffer, about, 1, y as u16, line, Style::new());
-        }
+        let styled = sentences.iter().map(|line| (line, Style::new()));
+        put_lines(buffer, about, theme, styled);
         let (title, body) = split_top(rest, 1);
         let how = match self.shape {
             BytesFormat::Bytes => "Bytes",

@@ -12,10 +12,11 @@ use unicode_width::UnicodeWidthStr;
 use crate::report::text::{grouped, human};
 
 use crate::tui::data::cell::{Cell, like};
+use crate::tui::data::order::PoolChoice;
 use crate::tui::data::table::{TableColumn, TableData, TableKind, TableRow};
 use crate::tui::input::query::{self, Field, Kind, Query, TextFilter};
 use crate::tui::terminal::theme::Theme;
-use crate::tui::widgets::draw::{put, split_top, wrap};
+use crate::tui::widgets::draw::{put, put_lines, split_top, wrap};
 use crate::tui::widgets::list::Cursor;
 use crate::tui::widgets::list::around;
 use crate::tui::widgets::pane::pane_title;
@@ -262,6 +263,7 @@ impl DataTable {
                 (_, false) => "ascending",
             };
             let name = match column.pool {
+                Some(PoolChoice::Both) => "total bytes".to_owned(),
                 Some(pool) => format!("{} bytes", pool.words()),
                 None => column.name().to_owned(),
             };
@@ -286,11 +288,16 @@ impl DataTable {
 
     fn sentences(&self, width: u16) -> Vec<String> {
         let notes = self.data.as_ref().map_or(&[][..], |d| d.notes.as_slice());
-        notes
+        let broken = notes
             .iter()
-            .flat_map(|n| wrap(n, usize::from(width.saturating_sub(2))))
-            .take(6)
-            .collect()
+            .flat_map(|n| wrap(n, usize::from(width.saturating_sub(2))));
+        broken.collect()
+    }
+
+    /// Lines of sentences: most of a small screen is for rows.
+    fn sentence_lines(&self, area: Rect) -> u16 {
+        let most = (area.height.saturating_sub(3) / 2).clamp(1, 6);
+        most.min(self.sentences(area.width).len() as u16)
     }
 
     /// The row of bars, if there is one and room for it.
@@ -308,7 +315,7 @@ impl DataTable {
     /// Number of rows on screen.
     pub fn height(&self, area: Rect) -> u64 {
         let chart = self.data.as_ref().is_some_and(|d| d.chart.is_some());
-        let above = self.sentences(area.width).len() as u16 + 1 + Table::HEADING;
+        let above = self.sentence_lines(area) + 1 + Table::HEADING;
         let above = above + u16::from(chart);
         area.height.saturating_sub(above).into()
     }
@@ -316,10 +323,9 @@ impl DataTable {
     /// Draws the screen.
     pub fn draw(&self, buffer: &mut Buffer, area: Rect, theme: &Theme) {
         let sentences = self.sentences(area.width);
-        let (notes, rest) = split_top(area, sentences.len() as u16);
-        for (y, line) in sentences.iter().enumerate() {
-            put(buffer, notes, 1, y as u16, line, Style::new());
-        }
+        let (notes, rest) = split_top(area, self.sentence_lines(area));
+        let styled = sentences.iter().map(|line| (line, Style::new()));
+        put_lines(buffer, notes, theme, styled);
         let chart = self.chart(area, theme);
         let (bars, rest) = split_top(rest, u16::from(chart.is_some()));
         if let Some(line) = &chart {

@@ -9,7 +9,7 @@ use ratatui::style::Style;
 
 use crate::tui::input::query::TextFilter;
 use crate::tui::terminal::theme::{Kind, Theme};
-use crate::tui::widgets::draw::{pieces, put, split_top, style_line, wrap};
+use crate::tui::widgets::draw::{pieces, put, split_top, style_line, without_tabs, wrap};
 use crate::tui::widgets::list::{Cursor, around};
 use crate::tui::widgets::pane::pane_title;
 
@@ -124,7 +124,7 @@ impl ReportView {
         let mut out = Vec::new();
         if self.typed.is_some() {
             for line in text.lines() {
-                push(&mut out, line, cells, What::Plain, 0);
+                push(&mut out, &without_tabs(line), cells, What::Plain, 0);
             }
             return out;
         }

@@ -16,7 +16,9 @@ use crate::tui::data::model::{Covered, Model, ReferenceRow, References, TagRow};
 use crate::tui::data::order::PoolChoice;
 use crate::tui::terminal::theme::{Kind, Theme};
 use crate::tui::widgets::charts::TagCharts;
-use crate::tui::widgets::draw::{cut, pieces, put, split_left, split_top, width, wrap};
+use crate::tui::widgets::draw::{
+    pieces, put, put_lines, split_left, split_top, unfinished, width, wrap,
+};
 use crate::tui::widgets::list::Cursor;
 use crate::tui::widgets::pane::pane_title;
 use crate::tui::widgets::table::{Column, Row, Table, widen};
@@ -413,7 +415,18 @@ impl TagView {
         notes.extend(detail.into_iter().take(4).map(|n| (n, Style::new())));
         let doubts = self.reference_notes(references, list.width);
         notes.extend(doubts.into_iter().map(|n| (n, theme.doubt())));
-        // Without rows, the reason is shown in their place.
+        // The rows come first: heading and two of them, before what is known of one.
+        let room = match references.rows.len() {
+            0 => usize::from(list.height),
+            rows => usize::from(list.height.saturating_sub(1 + rows.min(2) as u16)),
+        };
+        if notes.len() > room {
+            notes.truncate(room);
+            if let Some((last, _)) = notes.last_mut() {
+                *last = unfinished(last, wide, theme);
+            }
+        }
+        // Without rows the reason is shown in their place.
         let (list, foot) = match references.rows.is_empty() {
             true => split_top(list, 0),
             false => split_top(list, list.height.saturating_sub(notes.len() as u16)),
@@ -488,23 +501,11 @@ fn wrapped(sentences: &[String], width: u16) -> Vec<(String, bool)> {
 
 /// Draws as many lines as fit; if there are more, the last one ends in dots.
 fn draw_sentences(buffer: &mut Buffer, area: Rect, theme: &Theme, lines: &[(String, bool)]) {
-    let room = usize::from(area.height);
-    for (y, (line, doubtful)) in lines.iter().take(room).enumerate() {
-        let style = match doubtful {
-            true => theme.doubt(),
-            false => Style::new(),
-        };
-        let last = y + 1 == room && lines.len() > room;
-        let line = match last {
-            true => cut(
-                &format!("{line}{}", " ".repeat(usize::from(area.width))),
-                usize::from(area.width.saturating_sub(2)),
-                theme,
-            ),
-            false => line.clone(),
-        };
-        put(buffer, area, 1, y as u16, &line, style);
-    }
+    let styled = lines.iter().map(|(line, doubtful)| match doubtful {
+        true => (line, theme.doubt()),
+        false => (line, Style::new()),
+    });
+    put_lines(buffer, area, theme, styled);
 }
 
 /// The tag's counters since boot and its share of the pool. They distinguish a leak from a

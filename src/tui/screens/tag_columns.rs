@@ -224,7 +224,7 @@ impl TagColumn {
             } else {
                 18
             }),
-            Owner => Column::text("Owner", 16, if both { 5 } else { 6 }),
+            Owner => Column::text("Owner", 18, if both { 5 } else { 6 }),
         }
     }
 }

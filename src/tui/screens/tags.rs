@@ -188,6 +188,8 @@ impl Tags {
         }
         text.clone_into(&mut self.filter);
         self.rearrange(model);
+        // The first rows of an answer are on screen; the selected one stays there too.
+        self.cursor.top = 0;
         Ok(())
     }
 

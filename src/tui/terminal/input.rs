@@ -52,7 +52,7 @@ pub fn listen(take: impl Fn(io::Result<Input>) -> bool + Send + 'static) -> io::
 
 /// The next event; `None` if an incomplete escape sequence times out.
 fn next(split: &SplitSequence) -> io::Result<Option<Event>> {
-    if split.is_open() && !event::poll(GRACE)? {
+    if split.is_open() && !event::poll(split.grace())? {
         return Ok(None);
     }
     event::read().map(Some)
@@ -71,7 +71,9 @@ fn input(event: Event) -> Option<Input> {
 /// How long the rest of an escape sequence may take: serial lines and slow connections can
 /// deliver its first byte alone, which looks like the Esc key.
 const GRACE: Duration = Duration::from_millis(40);
-/// Maximum length of a sequence in bytes; a longer one is not a key.
+/// The same once its second byte has come: nobody types `[` this soon after Esc.
+const GRACE_INSIDE: Duration = Duration::from_millis(250);
+/// Bytes of a sequence at most; what is longer is not a key.
 const LONGEST: usize = 12;
 
 /// An Esc that may start a sequence, and the events after it.
@@ -85,7 +87,15 @@ impl SplitSequence {
         !self.events.is_empty()
     }
 
-    /// Takes an event; returns the events that are certain now.
+    /// How long to wait for what follows.
+    fn grace(&self) -> Duration {
+        match self.events.len() {
+            0 | 1 => GRACE,
+            _ => GRACE_INSIDE,
+        }
+    }
+
+    /// Takes an event; returns those that are certain now.
     fn take(&mut self, event: Event) -> Vec<Event> {
         let letter = plain_letter(&event);
         match (self.events.len(), letter) {

@@ -68,6 +68,9 @@ fn pasted_text_is_never_run_as_keys() {
         let first = text.split(['\r', '\n']).map(str::trim);
         let first = first.into_iter().find(|l| !l.is_empty()).unwrap();
         assert_eq!(typed, first, "only the first line is taken");
+        let lines = text.split(['\r', '\n']).filter(|l| !l.trim().is_empty());
+        let told = format!("the first of {} pasted lines", lines.count());
+        assert!(desk.app.message.as_ref().unwrap().starts_with(&told));
     }
 }
 
@@ -114,4 +117,39 @@ fn quitting_asks_once_when_marks_would_be_lost() {
     assert!(desk.status().contains("q again quits"), "{}", desk.status());
     desk.keys("q");
     assert!(desk.effects.iter().any(|e| matches!(e, Effect::Quit)));
+}
+
+#[test]
+fn a_small_screen_has_rows_before_what_is_known_of_one() {
+    let mut desk = Desk::new((40, 12));
+    desk.walked().enter();
+    desk.press(crossterm::event::KeyCode::Tab);
+    let screen = desk.screen();
+    let mut lines = screen.lines().map(|line| line.trim_start_matches('"'));
+    assert!(lines.any(|line| line.starts_with("> ")), "{screen}");
+}
+
+#[test]
+fn a_command_for_a_tag_that_is_not_in_use_says_so() {
+    for (line, part) in [
+        (":!poolfind leak", "did you mean Leak?"),
+        (":sizes leak", "did you mean Leak?"),
+        (":refs Zzzz", "no tag in use matches Zzzz"),
+        (":poolmon -iZzzz", "no tag matches"),
+        (":!poolused 2 Zzzz", "no tag matches"),
+    ] {
+        let mut desk = Desk::new((80, 24));
+        desk.walked().keys(line).enter();
+        assert!(desk.status().contains(part), "{line}: {}", desk.status());
+    }
+}
+
+#[test]
+fn a_filtered_list_is_shown_from_its_top() {
+    let mut desk = Desk::new((80, 24));
+    desk.walked().keys("jj&bytes > 0").enter();
+    assert_eq!(desk.app.tags.cursor.top, 0);
+    let before = desk.tag();
+    desk.keys("&").press(crossterm::event::KeyCode::Esc);
+    assert_eq!(desk.tag(), before, "the row stays selected");
 }

@@ -116,7 +116,48 @@ pub fn put(buffer: &mut Buffer, area: Rect, x: u16, y: u16, text: &str, style: S
     end.saturating_sub(left)
 }
 
-/// Writes several pieces of text one after the other.
+/// The last line that there is room for of a text that goes on.
+pub fn unfinished(line: &str, cells: usize, theme: &Theme) -> String {
+    match line.width() + 2 <= cells {
+        true => format!("{line} {}", theme.glyph("…", "~")),
+        false => cut(&format!("{line}  "), cells, theme),
+    }
+}
+
+/// Writes as many lines as an area has, one blank in; where there are more, the last one
+/// ends in dots.
+pub fn put_lines(
+    buffer: &mut Buffer,
+    area: Rect,
+    theme: &Theme,
+    lines: impl ExactSizeIterator<Item = (impl AsRef<str>, Style)>,
+) {
+    let (room, count) = (usize::from(area.height), lines.len());
+    let cells = usize::from(area.width.saturating_sub(2));
+    for (y, (line, style)) in lines.take(room).enumerate() {
+        let line = line.as_ref();
+        let line = match y + 1 == room && count > room {
+            true => unfinished(line, cells, theme),
+            false => line.to_owned(),
+        };
+        put(buffer, area, 1, y as u16, &line, style);
+    }
+}
+
+/// Text with blanks up to the next stop of eight cells in the place of each tab, which a
+/// screen has no cell for.
+pub fn without_tabs(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    for (at, part) in line.split('\t').enumerate() {
+        if at > 0 {
+            out += &" ".repeat(8 - out.width() % 8);
+        }
+        out += part;
+    }
+    out
+}
+
+/// Writes several pieces one after the other on a line.
 pub fn pieces(buffer: &mut Buffer, area: Rect, y: u16, parts: &[(&str, Style)]) -> u16 {
     let mut x = 0;
     for (text, style) in parts {
@@ -181,6 +222,10 @@ mod tests {
         assert_eq!(fill("7", 3, true, &ASCII), "  7");
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(unfinished("one", 10, &ASCII), "one ~");
+        assert_eq!(unfinished("one two", 7, &ASCII), "one tw~");
+        assert_eq!(without_tabs("a\tb"), "a       b");
+        assert_eq!(without_tabs("\t12345678\tc"), "        12345678        c");
     }
 
     #[test]

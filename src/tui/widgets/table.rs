@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
+use unicode_width::UnicodeWidthStr;
 
 use crate::tui::terminal::theme::Theme;
 use crate::tui::widgets::draw::{fill, put, split_top, style_line};
@@ -195,10 +196,16 @@ impl Table<'_> {
                 Some((by, false)) if by == i => theme.glyph("▲", "^"),
                 _ => "",
             };
-            let title = match column.right {
-                true => format!("{arrow}{}", column.title),
-                false => format!("{}{arrow}", column.title),
+            // A title that fills its column has the arrow in the blank before it.
+            let full = column.right && column.title.width() >= usize::from(width);
+            let title = match (column.right, full) {
+                (true, true) => column.title.to_owned(),
+                (true, false) => format!("{arrow}{}", column.title),
+                (false, _) => format!("{}{arrow}", column.title),
             };
+            if full {
+                put(buffer, area, x - 1, 0, arrow, theme.heading());
+            }
             let text = fill(&title, width.into(), column.right, theme);
             let chosen = self.focused && self.selected_column == Some(i) && arrow.is_empty();
             let style = match chosen {
@@ -319,6 +326,27 @@ mod tests {
         widen(&mut columns, &[4, 10, 300], 40);
         assert_eq!(fit(&columns, 40).len(), 3, "no column is pushed out");
         assert_eq!(columns[2].width, 22);
+    }
+
+    #[test]
+    fn the_arrow_of_the_order_is_beside_a_title_that_fills_its_column() {
+        let area = Rect::new(0, 0, 20, 1);
+        let mut buffer = Buffer::empty(area);
+        let theme = Theme {
+            palette: Palette::Plain,
+            ascii: true,
+        };
+        let table = Table {
+            columns: &[Column::text("Tag", 4, 0), Column::number("Diff", 4, 1)],
+            sorted: Some((1, true)),
+            rows: 0,
+            cursor: Cursor::default(),
+            focused: true,
+            selected_column: None,
+        };
+        table.draw(&mut buffer, area, &theme, |_| None);
+        let line: String = (0..20).map(|x| buffer[(x, 0)].symbol()).collect();
+        assert_eq!(line.trim_end(), "  Tag vDiff");
     }
 
     #[test]

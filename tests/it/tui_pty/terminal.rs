@@ -1,6 +1,7 @@
 //! The program in a pseudo-terminal, and what its screen shows.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,6 +138,19 @@ impl Terminal {
         let id = self.child.process_id().unwrap();
         // SAFETY: sends a signal to the child that this test started and has not reaped.
         unsafe { libc::kill(id as i32, signal) };
+    }
+
+    /// The processor time that the program has taken, where the system tells.
+    pub fn processor_time(&self) -> Option<Duration> {
+        let id = self.child.process_id()?;
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // The fields after the name: 11 is the time of the program, 12 that of the system for it.
+        let fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let ticks: Vec<u64> = fields.skip(11).take(2).flat_map(str::parse).collect();
+        // SAFETY: reads a constant of the system.
+        let a_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
+        let ticks = ticks.iter().sum::<u64>();
+        Some(Duration::from_millis(ticks * 1000 / a_second.max(1)))
     }
 
     pub fn exit_code(&mut self) -> u32 {

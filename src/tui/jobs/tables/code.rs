@@ -15,14 +15,14 @@ use crate::tui::widgets::table::Column;
 
 const CODE: [TableColumn; 5] = [
     TableColumn::new(Column::text("Address", 17, 1), &["address"], Kind::Address),
-    TableColumn::new(Column::text("", 9, 0), &["what"], Kind::Text),
+    TableColumn::new(Column::text("", 9, 2), &["what"], Kind::Text),
     TableColumn::new(
-        Column::text("Instruction", 30, 0).growing(30),
+        Column::text("Instruction", 26, 0).growing(26),
         &["instruction"],
         Kind::Text,
     ),
-    TableColumn::new(Column::text("Calls", 28, 2), &["calls"], Kind::Text),
-    TableColumn::new(Column::text("Bytes", 20, 3), &["bytes"], Kind::Text),
+    TableColumn::new(Column::text("Calls", 28, 3), &["calls"], Kind::Text),
+    TableColumn::new(Column::text("Bytes", 20, 4), &["bytes"], Kind::Text),
 ];
 
 /// The instructions around the reference to `tag` at `va`. The instruction with the tag and

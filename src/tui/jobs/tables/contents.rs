@@ -23,14 +23,14 @@ const OFFSETS: [TableColumn; 5] = [
         &["what"],
         Kind::Text,
     ),
-    TableColumn::new(Column::number("Share", 6, 1), &["share"], Kind::Share),
+    TableColumn::new(Column::number("Of blocks", 9, 1), &["share"], Kind::Share),
     TableColumn::new(Column::text("", 10, 4), &[""], Kind::Share),
     TableColumn::new(Column::number("Blocks", 12, 2), &["blocks"], Kind::Number),
 ];
 
 const FAMILIES: [TableColumn; 6] = [
     TableColumn::new(Column::number("Blocks", 11, 0), &["blocks"], Kind::Number),
-    TableColumn::new(Column::number("Share", 6, 1), &["share"], Kind::Share),
+    TableColumn::new(Column::number("Of blocks", 9, 1), &["share"], Kind::Share),
     TableColumn::new(Column::number("Size", 11, 1), &["size"], Kind::Number),
     TableColumn::new(
         Column::text("Points into", 16, 2).growing(30),
@@ -209,7 +209,7 @@ pub fn families(census: &Census, mut notes: Vec<String>) -> TableData {
                     family
                         .text
                         .as_ref()
-                        .map_or(Cell::Unknown, |t| Cell::Text(clean(t).into_owned())),
+                        .map_or(Cell::Nothing, |t| Cell::Text(clean(t).into_owned())),
                     Cell::Address(family.exemplar),
                 ],
                 opens: Opens::Memory {
@@ -263,7 +263,7 @@ pub fn objects(found: &Objects, mut notes: Vec<String>) -> TableData {
         ("references only", found.referenced_only),
     ] {
         if count > 0 {
-            add(what, String::new(), count, Cell::Unknown, Opens::Nothing);
+            add(what, String::new(), count, Cell::Nothing, Opens::Nothing);
         }
     }
     for holder in &found.holders {
@@ -280,7 +280,7 @@ pub fn objects(found: &Objects, mut notes: Vec<String>) -> TableData {
                 length: None,
                 session: None,
             };
-            add(what, named.name.clone(), named.count, Cell::Unknown, opens);
+            add(what, named.name.clone(), named.count, Cell::Nothing, opens);
         }
     }
     let sentences = found.sentences();

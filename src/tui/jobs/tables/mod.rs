@@ -19,6 +19,7 @@ use crate::report::text::{clean, grouped, human};
 use crate::tui::data::block_filter::BlockFilter;
 use crate::tui::data::cell::{Cell, like};
 use crate::tui::data::columns;
+use crate::tui::data::model::pools_in_use;
 use crate::tui::data::order::PoolChoice;
 use crate::tui::data::table::{Opens, TableColumn, TableData, TableKind, TableRow};
 use crate::tui::input::query::Kind;
@@ -48,7 +49,7 @@ const DRIVERS: [TableColumn; 9] = [
     TableColumn::new(Column::number("Both", 15, 1), &["bytes"], Kind::Number)
         .of_pool(PoolChoice::Both),
     TableColumn::new(Column::number("Certain", 14, 5), &["certain"], Kind::Number),
-    TableColumn::new(Column::number("Share", 6, 3), &["share"], Kind::Share),
+    TableColumn::new(Column::number("Of both", 8, 3), &["share"], Kind::Share),
     TableColumn::new(Column::text("", 10, 6), &[""], Kind::Share),
     TableColumn::new(
         Column::text("Tags", 12, 4).growing(20),
@@ -78,8 +79,12 @@ const TAGS_OF: [TableColumn; 7] = [
     .of_pool(PoolChoice::Paged),
     TableColumn::new(Column::number("Both", 15, 1), &["bytes"], Kind::Number)
         .of_pool(PoolChoice::Both),
-    TableColumn::new(Column::number("Share", 6, 3), &["share"], Kind::Share),
-    TableColumn::new(Column::text("Sure", 8, 2), &["sure"], Kind::Text),
+    TableColumn::new(Column::number("Of driver", 9, 3), &["share"], Kind::Share),
+    TableColumn::new(
+        Column::text("Confidence", 10, 2),
+        &["confidence", "sure"],
+        Kind::Text,
+    ),
     TableColumn::new(
         Column::text("Used for", 12, 4).growing(26),
         &["for", "about"],
@@ -91,7 +96,7 @@ const SIZES: [TableColumn; 5] = [
     TableColumn::new(Column::number("Size", 14, 0), &["size"], Kind::Number),
     TableColumn::new(Column::number("Count", 12, 1), &["count"], Kind::Number),
     TableColumn::new(Column::number("Bytes", 16, 2), &["bytes"], Kind::Number),
-    TableColumn::new(Column::number("Share", 6, 3), &["share"], Kind::Share),
+    TableColumn::new(Column::number("Of tag", 6, 3), &["share"], Kind::Share),
     TableColumn::new(Column::text("", 20, 4), &[""], Kind::Share),
 ];
 
@@ -103,14 +108,14 @@ pub const FREQUENCY: [TableColumn; 4] = [
         Kind::Text,
     ),
     TableColumn::new(Column::number("Count", 12, 1), &["count"], Kind::Number),
-    TableColumn::new(Column::number("Share", 6, 2), &["share"], Kind::Share),
+    TableColumn::new(Column::number("Of all", 6, 2), &["share"], Kind::Share),
     TableColumn::new(Column::text("", 20, 3), &[""], Kind::Share),
 ];
 
 const PAGE: [TableColumn; 7] = [
     TableColumn::new(Column::text("Address", 17, 0), &["address"], Kind::Address),
     TableColumn::new(
-        Column::number("Bytes", 7, 1),
+        Column::number("Bytes", 11, 1),
         &["bytes", "size"],
         Kind::Number,
     ),
@@ -185,9 +190,15 @@ fn share(part: u64, whole: u64) -> f64 {
 fn drivers(engine: &dyn Machine, index: &Snapshot) -> Result<TableData, String> {
     let found = engine.by_driver(Some(index))?;
     let all = found.rows.iter().chain([&found.unowned]);
-    let total = all
-        .clone()
-        .fold(0u64, |sum, d| sum.saturating_add(d.total()));
+    // The same base as the tag list has: the bytes in use, which are more than those of tags.
+    let of_tags = [0, 1].map(|pool: usize| {
+        let bytes = all.clone().filter_map(|d| d.bytes.get(pool));
+        bytes.fold(0u64, |sum, bytes| sum.saturating_add(*bytes))
+    });
+    let used = pools_in_use(engine, Some(index));
+    let total = used.iter().zip(of_tags).fold(0u64, |sum, (used, of_tags)| {
+        sum.saturating_add(used.unwrap_or(of_tags))
+    });
     let row = |driver: &Driver| {
         let module = (!driver.module.is_empty()).then(|| clean(&driver.module).into_owned());
         let tags: Vec<String> = driver
@@ -301,7 +312,11 @@ fn sizes(tag: Tag, index: &Snapshot) -> TableData {
     };
     TableData {
         columns: &SIZES,
-        title: format!("{tag} by size: {} sizes, {}", sizes.len(), human(total)),
+        title: format!(
+            "{tag} by size: {}, {}",
+            counted(sizes.len(), "size"),
+            human(total)
+        ),
         rows: Arc::new(sizes.iter().map(row).collect()),
         notes: unfinished(index),
         sorted: Some(2),
@@ -310,7 +325,13 @@ fn sizes(tag: Tag, index: &Snapshot) -> TableData {
     }
 }
 
-/// Notes on what the walk has not covered.
+/// `1 size`, `1,024 sizes`.
+fn counted(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} {what}{s}", grouped(number as u64))
+}
+
+/// What the walk has not seen.
 fn unfinished(index: &Snapshot) -> Vec<String> {
     let (done, all) = (index.windows_done, index.windows_all);
     match done < all {
@@ -570,11 +591,11 @@ fn page(engine: &dyn Machine, va: Va, session: Option<u32>) -> Result<TableData,
     Ok(TableData {
         columns: &PAGE,
         title: format!(
-            "Page {}{}, {} blocks",
+            "Page {}{}, {}",
             page.page,
             page.kind
                 .map_or(String::new(), |k| format!(", {}", k.word())),
-            page.blocks.len()
+            counted(page.blocks.len(), "block")
         ),
         rows: Arc::new(page.blocks.iter().map(row).collect()),
         start: page

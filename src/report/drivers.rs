@@ -64,7 +64,8 @@ impl Row {
         }
     }
 
-    fn line(&self) -> String {
+    /// Its first tags, and how many more there are.
+    fn named(&self) -> String {
         let named: Vec<&str> = self
             .tags
             .iter()
@@ -76,13 +77,17 @@ impl Row {
             0 => String::new(),
             n => format!(" and {n} more"),
         };
+        format!("{}{more}", named.join(" "))
+    }
+
+    fn line(&self) -> String {
         format!(
             "{:<20} {:>16} {:>16} {:>16}  {:<31} {}",
             self.module.as_deref().unwrap_or("(no known owner)"),
             grouped(self.nonpaged_bytes),
             grouped(self.paged_bytes),
             grouped(self.certain_bytes),
-            format!("{}{more}", named.join(" ")),
+            self.named(),
             self.identity.phrase.as_deref().unwrap_or_default()
         )
         .trim_end()
@@ -145,7 +150,6 @@ impl Answer for DriversReport {
 
     fn markdown(&self, out: &mut dyn Write) -> io::Result<()> {
         let rows = self.drivers.iter().chain([&self.unowned]).map(|row| {
-            let tags: Vec<&str> = row.tags.iter().map(|t| t.tag.as_str()).collect();
             vec![
                 row.module
                     .clone()
@@ -153,7 +157,7 @@ impl Answer for DriversReport {
                 grouped(row.nonpaged_bytes),
                 grouped(row.paged_bytes),
                 grouped(row.certain_bytes),
-                tags.join(" "),
+                row.named(),
                 row.identity.phrase.clone().unwrap_or_default(),
             ]
         });

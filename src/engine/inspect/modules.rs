@@ -160,6 +160,10 @@ impl Engine {
             wanted.fits(&row.name) || row.file.as_ref().is_some_and(|file| wanted.fits(file))
         };
         rows.retain(fits);
+        if wanted.names {
+            // A name alone does not say that the module was unloaded.
+            rows.retain(|row| !row.unloaded);
+        }
         if wanted.by_name {
             rows.sort_by_key(|row| (row.unloaded, row.name.to_ascii_lowercase()));
         }

@@ -465,7 +465,7 @@ fn of_listed(owners: &Owners) -> String {
             what holds the allocations; a table does not"
             .to_owned(),
         modules => format!(
-            "the tag belongs to {0} by the tag list: check for an update of {0}, and take a dump, \
+            "the tag list names {0} as the owner: check for an update of {0}, and take a dump, \
             which shows what holds the allocations; a table does not",
             safe(&modules.join(", "))
         ),

@@ -50,9 +50,13 @@ impl Style for Markdown {
         format!("  - {}", escape(text))
     }
     fn step(&self, command: &str, why: &str) -> String {
-        // To be copied as it stands; an address has a backquote in it.
-        let fence = if command.contains('`') { "``" } else { "`" };
-        format!("  - {fence}{command}{fence} ({})", escape(why))
+        // Code can be copied as it stands; what could end it, or is markup to someone, is
+        // escaped instead.
+        let plain = |c: char| c.is_ascii_alphanumeric() || " !\"'-*?_.:+/(),".contains(c);
+        match command.chars().all(plain) {
+            true => format!("  - `{command}` ({})", escape(why)),
+            false => self.sub_item(&format!("{command} ({why})")),
+        }
     }
 }
 
@@ -144,7 +148,7 @@ impl Diagnose {
         if let Some(hours) = self.exhausted_in_hours.filter(|hours| *hours < 87_600.0) {
             let when = match hours {
                 ..72.0 => format!("{hours:.1} hours"),
-                _ => format!("{} days", grouped((hours / 24.0) as u64)),
+                _ => format!("{} days", grouped((hours / 24.0).round() as u64)),
             };
             out += &format!("; limit reached in {when} at the average rate");
         }

@@ -49,7 +49,9 @@ fn measured(terminal: &mut Terminal, key: &str, times: usize) -> Cost {
     let mut bytes: Vec<usize> = costs.iter().map(|c| c.0).collect();
     let fastest = costs.iter().map(|c| c.1).filter(|t| !t.is_zero()).min();
     bytes.sort_unstable();
-    let worked = after.zip(before).map(|(after, before)| after - before);
+    let worked = after
+        .zip(before)
+        .map(|(after, before)| after.saturating_sub(before));
     Cost {
         bytes: bytes[times / 2],
         fastest: fastest.unwrap(),

@@ -140,17 +140,17 @@ impl Terminal {
         unsafe { libc::kill(id as i32, signal) };
     }
 
-    /// The processor time that the program has taken, where the system tells.
+    /// The processor time that the program's threads have taken, where the system tells.
     pub fn processor_time(&self) -> Option<Duration> {
         let id = self.child.process_id()?;
-        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // The fields after the name: 11 is the time of the program, 12 that of the system for it.
-        let fields = stat.rsplit_once(')')?.1.split_whitespace();
-        let ticks: Vec<u64> = fields.skip(11).take(2).flat_map(str::parse).collect();
-        // SAFETY: reads a constant of the system.
-        let a_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
-        let ticks = ticks.iter().sum::<u64>();
-        Some(Duration::from_millis(ticks * 1000 / a_second.max(1)))
+        let threads = fs::read_dir(format!("/proc/{id}/task")).ok()?;
+        // The first number: nanoseconds on a processor.
+        let taken = threads.flatten().map(|thread| {
+            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse().ok()
+        });
+        let taken: Option<Vec<u64>> = taken.collect();
+        Some(Duration::from_nanos(taken?.iter().sum()))
     }
 
     pub fn exit_code(&mut self) -> u32 {

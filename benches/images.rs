@@ -7,8 +7,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ use poolscope::synth::{self, Container, Machine, small};
 use rayon::prelude::*;
 
 const RUNS: usize = 5;
+/// Rounds over containers that are compared.
+const TURNS: usize = 21;
 
 fn median(mut run: impl FnMut() -> Duration) -> Duration {
     let mut all: Vec<Duration> = (0..RUNS).map(|_| run()).collect();
@@ -78,6 +80,56 @@ fn row(name: &str, file: &Path) -> Duration {
         whole.as_secs_f64() * 1e3
     );
     whole
+}
+
+/// Writes a file again in large pieces. The size of the writes decides the size of the pieces
+/// in which the system caches a file, and so the cost of its page faults.
+fn rewrite(file: &Path) {
+    let copy = file.with_extension("copy");
+    let mut from = File::open(file).unwrap();
+    let mut to = File::create(&copy).unwrap();
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        let read = from.read(&mut piece).unwrap();
+        if read == 0 {
+            break;
+        }
+        to.write_all(&piece[..read]).unwrap();
+    }
+    std::fs::rename(copy, file).unwrap();
+}
+
+/// Times containers of one machine by turns, so that a busy moment meets all of them. Prints
+/// medians, and the ratio of the index to that of the first.
+fn alternate(files: &[(&str, PathBuf)]) {
+    let mut times = vec![Vec::new(); files.len()];
+    for (_, file) in files {
+        rewrite(file);
+        // The memory of a VMware snapshot is beside its state.
+        let memory = file.with_extension("vmem");
+        if memory.exists() {
+            rewrite(&memory);
+        }
+        index(file);
+    }
+    for _ in 0..TURNS {
+        for ((_, file), times) in files.iter().zip(&mut times) {
+            times.push((index(file), first_screen(file)));
+        }
+    }
+    let middle = |mut all: Vec<Duration>| {
+        all.sort();
+        all[all.len() / 2].as_secs_f64() * 1e3
+    };
+    let mut of_first = None;
+    for ((name, _), times) in files.iter().zip(times) {
+        let (whole, first): (Vec<Duration>, Vec<Duration>) = times.into_iter().unzip();
+        let (whole, first) = (middle(whole), middle(first));
+        let ratio = whole / *of_first.get_or_insert(whole);
+        println!(
+            "{name:<28} first screen {first:>7.1} ms  index {whole:>8.1} ms  ratio {ratio:.2}"
+        );
+    }
 }
 
 type Compress<'a> = &'a mut dyn FnMut(&PageBytes) -> Vec<u8>;
@@ -200,11 +252,10 @@ fn main() {
 
     let machine = synth::large_machine(megabytes << 20).unwrap();
     let running = snapshot::run(&machine, &WIN7, &[Mode::Kernel, Mode::Kernel]).unwrap();
-    let file = folder.join("full.dmp");
-    machine.write(&file, Container::Full).unwrap();
-    row("crash dump (type 1)", &file);
-    std::fs::remove_file(&file).unwrap();
+    let crash = folder.join("full.dmp");
+    machine.write(&crash, Container::Full).unwrap();
     let raw = folder.join("raw.img");
+    let mut files = vec![("crash dump (type 1)", crash)];
     for (name, image) in [
         ("vmem and vmsn", Image::Vmware(Vmware::default())),
         ("elf", Image::Qemu(Qemu::default())),
@@ -215,13 +266,14 @@ fn main() {
     ] {
         let file = match image {
             Image::Raw => raw.clone(),
-            _ => folder.join("it.vmsn"),
+            _ => folder.join(format!("{}.vmsn", files.len())),
         };
         running.write(&file, image).unwrap();
-        row(name, &file);
-        if file != raw {
-            std::fs::remove_file(&file).unwrap();
-        }
+        files.push((name, file));
+    }
+    alternate(&files);
+    for (_, file) in files.iter().filter(|(_, file)| *file != raw) {
+        std::fs::remove_file(file).unwrap();
     }
     let mut snappy = snap::raw::Encoder::new();
     let packed = folder.join("it.packed");

@@ -110,10 +110,11 @@ fn rows_and_pages_are_cheap_in_every_list() {
                 assert!(worked < WORK, "{screen}: a {what} takes {worked:?} of work");
             }
         }
-        // A page has few tries, which says little of a machine that is busy.
+        // Where the processor time is not known, only the fastest of many answers shows what
+        // the program itself takes.
         let answered = row.fastest;
         assert!(
-            answered < PROMPT,
+            row.worked.is_some() || answered < PROMPT,
             "{screen}: a key is answered after {answered:?}"
         );
         terminal.press("\x1b[H");

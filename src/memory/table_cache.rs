@@ -54,7 +54,7 @@ impl TableCache {
         let frames = (1 << FRAME_BITS) - 1;
         let of_region = entry & VALID != 0 && (entry & !VALID & !LARGE) >> FRAME_BITS == region(va);
         let pfn = Pfn(entry & frames);
-        of_region.then(|| match entry & LARGE != 0 {
+        of_region.then_some(match entry & LARGE != 0 {
             true => Region::Large(pfn),
             false => Region::Table(pfn),
         })

@@ -14,7 +14,8 @@ times are those of the commit, orders are sorted. --twice builds all in two plac
 compares.
 
 --std-source DIR builds the standard library from its source (`library` of a rust-src of the
-same version), for targets that this machine's toolchain does not have.
+same version), for targets that this machine's toolchain does not have. Not enough for musl: its
+start files (crt1.o) come only with the installed target.
 """
 
 import argparse

@@ -55,7 +55,7 @@ const UNSAFE: [(&str, usize); 13] = [
     ("fuzz/fuzz_targets/harness/mod.rs", 1),
     ("tests/it/cache.rs", 1),
     ("tests/it/symbols.rs", 1),
-    ("tests/it/tui_pty/terminal.rs", 2),
+    ("tests/it/tui_pty/terminal.rs", 1),
     ("tests/it/tui_tmux/mod.rs", 1),
 ];
 

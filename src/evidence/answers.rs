@@ -165,8 +165,8 @@ pub struct Answers<'a> {
     pub stacks: Vec<(Tag, Stacks)>,
     /// The answer for an address without a block: the coverage of all tags, without records.
     pub no_stacks: Option<Stacks>,
-    /// Page occupancy.
-    pub occupancy: Vec<Occupancy>,
+    /// The use of the pages of each pool; `None` if `notes` has the reason why it is not known.
+    pub occupancy: Option<Vec<Occupancy>>,
     /// Tables that are empty although the dump has their data, as sentences with the reason.
     pub notes: Vec<String>,
 }
@@ -206,7 +206,7 @@ impl<'a> Answers<'a> {
             objects: Vec::new(),
             stacks: Vec::new(),
             no_stacks: None,
-            occupancy: Vec::new(),
+            occupancy: None,
             notes: Vec::new(),
         };
         let Some(index) = index else {
@@ -235,7 +235,7 @@ impl<'a> Answers<'a> {
             None => occupancy::kept(machine),
         };
         match occupancy {
-            Ok(rows) => out.occupancy = rows,
+            Ok(rows) => out.occupancy = Some(rows),
             Err(why) => out.notes.push(why),
         }
         let tags = match depth {

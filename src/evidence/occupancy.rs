@@ -74,7 +74,6 @@ pub fn of(index: &Snapshot) -> Result<Vec<Occupancy>, String> {
 /// A sentence if the file does not have it.
 pub fn kept(machine: &dyn Machine) -> Result<Vec<Occupancy>, String> {
     let json = machine.kept_answer(ANSWER, "");
-    let rows: Option<Vec<Occupancy>> = json.and_then(|json| serde_json::from_str(json).ok());
-    rows.filter(|rows| !rows.is_empty())
+    json.and_then(|json| serde_json::from_str(json).ok())
         .ok_or_else(|| "the evidence file does not have the occupancy of pages".into())
 }

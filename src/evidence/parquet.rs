@@ -59,7 +59,7 @@ impl<T: Clone + PartialEq> Values<T> {
         self.present.extend(value);
     }
 
-    /// The one value of all rows, which can be null.
+    /// The value of all rows if they are equal; it can be null.
     fn constant(&self) -> Option<Option<T>> {
         match (self.present.first(), self.levels.is_empty()) {
             (None, _) => Some(None),
@@ -71,7 +71,7 @@ impl<T: Clone + PartialEq> Values<T> {
         }
     }
 
-    /// A level for each of so many rows.
+    /// The definition level of each row.
     fn levels(&self, rows: usize) -> Cow<'_, [i16]> {
         match self.levels.is_empty() {
             true => Cow::Owned(vec![1; rows]),
@@ -92,7 +92,7 @@ enum Buffer {
     Text(Texts),
 }
 
-/// The value of a column that has only one in a row group.
+/// The value of a column whose rows in a row group are all equal.
 #[derive(Clone, Debug, PartialEq)]
 enum Constant {
     Null,
@@ -105,8 +105,8 @@ enum Constant {
 /// A column of a row group, encoded.
 type Chunk = (Bytes, ColumnCloseResult);
 
-/// A column: its buffer, and the last chunk of one value. The next group often has the same,
-/// and is then not encoded again.
+/// A column: its buffer, and the last chunk whose rows were all equal. A group with the same
+/// value and number of rows reuses that chunk.
 struct Encoder {
     buffer: Buffer,
     last: Option<(Constant, usize, Chunk)>,
@@ -147,7 +147,7 @@ impl Buffer {
         })
     }
 
-    /// Encodes what is buffered as a column of a row group.
+    /// Encodes the buffered values as a column of a row group.
     fn encode(
         &self,
         rows: usize,
@@ -188,7 +188,7 @@ impl Buffer {
 }
 
 impl Encoder {
-    /// Encodes the rows that are buffered, and forgets them.
+    /// Encodes the buffered values and clears the buffer.
     fn encode(
         &mut self,
         rows: usize,
@@ -212,16 +212,16 @@ impl Encoder {
     }
 }
 
-/// The texts of a column. Rows in a row with the same text are kept as one run.
+/// The texts of a column, as runs of consecutive rows with the same text.
 #[derive(Default)]
 struct Texts {
     runs: Vec<(Option<ByteArray>, usize)>,
-    /// Texts that were met, so that each is stored once.
+    /// Known texts; equal texts share their bytes.
     known: FxHashMap<String, ByteArray>,
 }
 
 impl Texts {
-    /// The same text in so many rows.
+    /// One text for `rows` rows.
     fn of_one(text: ByteArray, rows: usize) -> Texts {
         Texts {
             runs: vec![(Some(text), rows)],
@@ -249,7 +249,7 @@ impl Texts {
         self.runs.push((bytes, 1));
     }
 
-    /// The one value of all rows, which can be null.
+    /// The value of all rows if they are equal; it can be null.
     fn constant(&self) -> Option<Option<ByteArray>> {
         match self.runs.as_slice() {
             [(value, _)] => Some(value.clone()),
@@ -437,5 +437,55 @@ impl<W: Write + Send> TableWriter<W> {
         self.flush()?;
         self.file.close().map_err(failed)?;
         Ok(self.rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::read;
+    use crate::evidence::schema::OCCUPANCY;
+
+    /// Pool, tenths, pages.
+    type Group = [(&'static str, Option<i64>, i64)];
+
+    /// A chunk is reused only for the same value and the same number of rows.
+    #[test]
+    fn equal_columns_of_row_groups_are_read_back() {
+        let groups: [&Group; 6] = [
+            &[("nonpaged", Some(1), 7), ("nonpaged", Some(1), 8)],
+            &[("nonpaged", Some(1), 9), ("nonpaged", Some(1), 9)],
+            &[("paged", Some(2), 9), ("paged", Some(2), 9)],
+            &[("paged", None, 9), ("paged", None, 9)],
+            &[("paged", None, 9)],
+            &[("paged", Some(2), 9), ("session", None, 1)],
+        ];
+        let keys = ["m", "b", "d"];
+        let mut writer = TableWriter::new(&OCCUPANCY, keys, Vec::new(), Packing::None).unwrap();
+        for group in groups {
+            for (pool, tenths, pages) in group {
+                let tenths = tenths.map_or(Cell::Null, Cell::Int);
+                let mut cells = [Cell::Int(5); 7];
+                cells[..3].copy_from_slice(&[Cell::Text(pool), tenths, Cell::Int(*pages)]);
+                writer.row(&cells).unwrap();
+            }
+            writer.flush().unwrap();
+        }
+        let bytes = Bytes::from(writer.into_inner().unwrap());
+        let [pool, tenths, pages, boot] =
+            ["pool", "tenths", "pages", "boot"].map(|name| read::place(&OCCUPANCY, name));
+        let mut found = Vec::new();
+        read::read(&OCCUPANCY, bytes, u64::MAX, |batch| {
+            for row in batch.rows() {
+                assert_eq!(row.text(boot), Some("b"));
+                let name = row.text(pool).unwrap().to_owned();
+                found.push((name, row.int(tenths), row.int(pages).unwrap()));
+            }
+            Ok(())
+        })
+        .unwrap();
+        let want: Vec<_> = groups.concat();
+        let want = want.into_iter().map(|(p, t, n)| (p.to_owned(), t, n));
+        assert_eq!(found, want.collect::<Vec<_>>());
     }
 }

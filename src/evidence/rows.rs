@@ -428,7 +428,7 @@ fn ages(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
 }
 
 fn occupancy(answers: &Answers<'_>, sink: &mut dyn Sink) -> io::Result<()> {
-    for row in &answers.occupancy {
+    for row in answers.occupancy.iter().flatten() {
         sink.row(
             &OCCUPANCY,
             &[

@@ -217,7 +217,9 @@ fn structured(
     });
     put("state", "", &state)?;
     put("index", "", &IndexFacts::of(index, left_out))?;
-    put(occupancy::ANSWER, "", &answers.occupancy)?;
+    if let Some(rows) = &answers.occupancy {
+        put(occupancy::ANSWER, "", rows)?;
+    }
     if let Ok(workers) = machine.workers()
         && let Some(places) = machine.referenced_in(&workers, &|| true)
     {

@@ -272,23 +272,31 @@ fn names_of_a_paged_out_export_table_come_from_other_importers() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Address of the driver that [`importing`] adds.
+const EXPORTER: Va = Va(0xffff_f880_0430_0000);
+
+/// The machine with one more driver, from which shapes.sys imports a function.
+fn importing(file: &str, exports: Vec<String>, function: &str) -> Spec {
+    let mut spec = spec();
+    let mut exporter = module(file, EXPORTER, &[]);
+    exporter.exports = exports;
+    let at = spec.modules.iter().position(|m| m.file == "shapes.sys");
+    let at = at.unwrap();
+    let import = (file.to_owned(), function.to_owned());
+    spec.modules[at].imports.push(import);
+    spec.modules.insert(at, exporter);
+    spec.allocations = poolscope::synth::small::allocations(&spec);
+    spec
+}
+
 /// A driver imports a function under the name of a forwarder. The call is attributed by the
 /// name of the destination, also if the destination's export table is paged out.
 #[test]
 fn a_forwarded_import_has_the_name_of_its_destination() {
     const OWN: &str = "ShimAllocate";
     const API: &str = "NdisAllocateMemoryWithTagPriority";
-    let mut spec = spec();
-    let base = Va(0xffff_f880_0430_0000);
-    let mut shim = module("shim.sys", base, &[]);
-    shim.exports = vec![format!("{OWN}=ndis.{API}"), "ShimOther".into()];
-    let at = spec.modules.iter().position(|m| m.file == "shapes.sys");
-    let at = at.unwrap();
-    spec.modules[at]
-        .imports
-        .push(("shim.sys".into(), OWN.into()));
-    spec.modules.insert(at, shim);
-    spec.allocations = poolscope::synth::small::allocations(&spec);
+    let exports = vec![format!("{OWN}=ndis.{API}"), "ShimOther".into()];
+    let spec = importing("shim.sys", exports, OWN);
     let mut machine = Machine::build(&spec).unwrap();
     let mut shapes = Driver::new(&spec, &machine, "shapes.sys");
     let mut w = Writer {
@@ -321,20 +329,11 @@ fn a_forwarded_import_has_the_name_of_its_destination() {
 #[test]
 fn a_page_of_an_export_table_costs_its_own_names() {
     const API: &str = "FltAllocatePoolAlignedWithTag";
-    let mut spec = spec();
-    let base = Va(0xffff_f880_0430_0000);
-    let mut exporter = module("bigexp.sys", base, &[]);
     let name = |stem: &str, n: usize| format!("{stem}LongNameOfAnExport{n:04}");
-    exporter.exports = (0..600).map(|n| name("Aa", n)).collect();
-    exporter.exports.push(API.into());
-    exporter.exports.extend((0..600).map(|n| name("Zz", n)));
-    let at = spec.modules.iter().position(|m| m.file == "shapes.sys");
-    let at = at.unwrap();
-    spec.modules[at]
-        .imports
-        .push(("bigexp.sys".into(), API.into()));
-    spec.modules.insert(at, exporter);
-    spec.allocations = poolscope::synth::small::allocations(&spec);
+    let mut exports: Vec<String> = (0..600).map(|n| name("Aa", n)).collect();
+    exports.push(API.into());
+    exports.extend((0..600).map(|n| name("Zz", n)));
+    let spec = importing("bigexp.sys", exports, API);
     let mut machine = Machine::build(&spec).unwrap();
     let mut shapes = Driver::new(&spec, &machine, "shapes.sys");
     let mut w = Writer {
@@ -360,7 +359,7 @@ fn a_page_of_an_export_table_costs_its_own_names() {
     let mut named = 0;
     for page in 0..pages {
         let mut damaged = machine.clone();
-        let va = base.add(u64::from(data.rva + page * 0x1000));
+        let va = EXPORTER.add(u64::from(data.rva + page * 0x1000));
         let Some(frame) = damaged.memory.frame(va) else {
             continue;
         };

@@ -2,7 +2,8 @@
 //! each container; compressed ones relative to the decompression speed of all cores; the
 //! first screen of a sparse image of 128 GB, with and without the CPU state.
 //!
-//! `cargo bench --bench images [-- MEGABYTES]`: size of the pool, 512 by default. Files are
+//! `cargo bench --bench images [-- MEGABYTES] [METHOD]`: size of the pool, 512 by default;
+//! METHOD (zlib, snappy, zstd, vmrs) times only the image with this compression. Files are
 //! warm. Pages are compressed by Rust crates, in the same formats as QEMU uses.
 #![allow(clippy::unwrap_used)]
 
@@ -245,16 +246,22 @@ fn sparse(folder: &Path) {
 fn main() {
     let asked = std::env::args().skip(1).find_map(|a| a.parse().ok());
     let megabytes: u64 = asked.unwrap_or(512);
+    let method = std::env::args()
+        .skip(1)
+        .find(|a| ["zlib", "snappy", "zstd", "vmrs"].contains(&a.as_str()));
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     println!("{RUNS} runs, medians, {megabytes} MB of pool\n");
-    sparse(folder);
+    if method.is_none() {
+        sparse(folder);
+    }
 
     let machine = synth::large_machine(megabytes << 20).unwrap();
     let running = snapshot::run(&machine, &WIN7, &[Mode::Kernel, Mode::Kernel]).unwrap();
     let crash = folder.join("full.dmp");
     machine.write(&crash, Container::Full).unwrap();
     let raw = folder.join("raw.img");
+    running.write(&raw, Image::Raw).unwrap();
     let mut files = vec![("crash dump (type 1)", crash)];
     for (name, image) in [
         ("vmem and vmsn", Image::Vmware(Vmware::default())),
@@ -268,12 +275,16 @@ fn main() {
             Image::Raw => raw.clone(),
             _ => folder.join(format!("{}.vmsn", files.len())),
         };
-        running.write(&file, image).unwrap();
+        if method.is_none() {
+            running.write(&file, image).unwrap();
+        }
         files.push((name, file));
     }
-    alternate(&files);
+    if method.is_none() {
+        alternate(&files);
+    }
     for (_, file) in files.iter().filter(|(_, file)| *file != raw) {
-        std::fs::remove_file(file).unwrap();
+        let _ = std::fs::remove_file(file);
     }
     let mut snappy = snap::raw::Encoder::new();
     let packed = folder.join("it.packed");
@@ -287,6 +298,12 @@ fn main() {
         ("kdump, zstd", 0x20, Some(&mut zstd)),
         ("vmrs, compressed", 0, None),
     ] {
+        if method
+            .as_ref()
+            .is_some_and(|method| !name.contains(method.as_str()))
+        {
+            continue;
+        }
         match compress {
             Some(compress) => kdump(&raw, &packed, flag, compress),
             None => running.write(&packed, Image::HyperV(true)).unwrap(),

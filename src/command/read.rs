@@ -24,8 +24,16 @@ pub fn parse_words(name: &str, arguments: &[String]) -> Result<Request> {
     if let Some(why) = refused(name) {
         return Err(why);
     }
-    let entry = table::find(name).ok_or_else(|| unknown(name))?;
-    (entry.parse)(&mut Words::of(name, arguments).with_usage(entry.usage()))
+    request(name, Words::of(name, arguments))
+}
+
+/// Parses the arguments of a command. `?` evaluates an expression, but alone, and before
+/// the name of a command, it is help.
+fn request(name: &str, arguments: Words) -> Result<Request> {
+    let about = arguments.peek();
+    let is_help = name == "?" && about.is_none_or(|word| table::find(word).is_some());
+    let entry = table::find(if is_help { "help" } else { name }).ok_or_else(|| unknown(name))?;
+    (entry.parse)(&mut arguments.with_usage(entry.usage()))
 }
 
 /// The refusal of a debugger's command, which goes before one of ours with the same letters:
@@ -52,8 +60,8 @@ fn one(command: &str) -> Result<Request> {
         return Err(why);
     }
     let bare = line::bare_name(name);
-    if let Some(entry) = table::find(bare) {
-        return (entry.parse)(&mut Words::parse(bare, rest)?.with_usage(entry.usage()));
+    if table::find(bare).is_some() {
+        return request(bare, Words::parse(bare, rest)?);
     }
     if name.starts_with(['!', '.']) {
         return Err(unknown(name));

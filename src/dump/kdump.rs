@@ -7,13 +7,13 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 use crate::addr::{PAGE_SIZE, Pfn};
-use crate::bytes::{array_at, u32_at, u64_at};
+use crate::bytes::{u32_at, u64_at};
 
 use super::PageBytes;
 use super::error::DumpError;
 use super::flattened::Layout;
 use super::notes::Notes;
-use super::packed::{Packed, Unpack};
+use super::packed::{self, Packed, Unpack};
 use super::page_map::{PageMap, RankedBitmap};
 
 /// The signature.
@@ -249,13 +249,14 @@ impl Unpack for Pages {
         }
     }
 
-    fn unpack(&self, file: &[u8], slot: u64, put: &mut dyn FnMut(u64, &PageBytes)) -> bool {
+    fn unpack(&self, file: &[u8], slot: u64, pages: &mut dyn packed::Pages) -> bool {
         let page = self.descriptor(file, slot);
-        let bytes = page.and_then(|page| inflate(page.flags, &self.data(file, page)?));
-        if let Some(bytes) = &bytes {
-            put(slot, bytes);
+        let data = page.and_then(|page| Some((page.flags, self.data(file, page)?)));
+        match (data, pages.space(slot)) {
+            (Some((method, data)), Some(out)) => inflate(method, &data, out).is_some(),
+            (data, None) => data.is_some(),
+            (None, Some(_)) => false,
         }
-        bytes.is_some()
     }
 }
 
@@ -266,35 +267,36 @@ thread_local! {
         RefCell::new(ruzstd::decoding::FrameDecoder::new());
 }
 
-/// Decompresses one page; `None` unless the result is exactly one page.
-fn inflate(method: u32, data: &[u8]) -> Option<PageBytes> {
-    let mut out: PageBytes = [0; PAGE_SIZE as usize];
-    match method {
-        0 => return array_at(data, 0).filter(|_| data.len() as u64 == BLOCK),
+/// Decompresses one page into `out`; `None` unless the result is exactly one page.
+fn inflate(method: u32, data: &[u8], out: &mut PageBytes) -> Option<()> {
+    let length = match method {
+        0 => {
+            *out = data.try_into().ok()?;
+            BLOCK
+        }
         ZLIB => ZLIB_STATE.with_borrow_mut(|decoder| {
             decoder.reset(true);
-            let end = decoder.decompress(data, &mut out, flate2::FlushDecompress::Finish);
+            let end = decoder.decompress(data, out, flate2::FlushDecompress::Finish);
             let whole = matches!(end, Ok(flate2::Status::StreamEnd));
-            (whole && decoder.total_out() == BLOCK).then_some(())
+            whole.then(|| decoder.total_out())
         })?,
         SNAPPY => {
             let length = snap::raw::decompress_len(data).ok();
             length.filter(|n| *n as u64 == BLOCK)?;
-            let n = snap::raw::Decoder::new().decompress(data, &mut out).ok()?;
-            (n as u64 == BLOCK).then_some(())?;
+            snap::raw::Decoder::new().decompress(data, out).ok()? as u64
         }
         LZO => {
             let made = lzokay_native::decompress_all(data, Some(out.len())).ok()?;
-            out = made.try_into().ok()?;
+            *out = made.try_into().ok()?;
+            BLOCK
         }
-        ZSTD if is_small_frame(data) => ZSTD_STATE.with_borrow_mut(|decoder| {
-            // One frame, which must end with the page and with the data.
-            let n = decoder.decode_all(data, &mut out).ok()?;
-            (n as u64 == BLOCK).then_some(())
-        })?,
+        // One frame, which must end with the page and with the data.
+        ZSTD if is_small_frame(data) => {
+            ZSTD_STATE.with_borrow_mut(|decoder| decoder.decode_all(data, out).ok())? as u64
+        }
         _ => return None,
-    }
-    Some(out)
+    };
+    (length == BLOCK).then_some(())
 }
 
 /// True for a Zstandard frame (RFC 8878, 3.1.1.1) with a window of at most 1 MB. A frame can

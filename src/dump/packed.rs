@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use memmap2::{Mmap, MmapMut, MmapRaw};
 
@@ -37,11 +37,17 @@ pub(super) trait Unpack: fmt::Debug + Send + Sync {
     fn place(&self, file: &[u8], slot: u64) -> Option<u64>;
     /// The file offset of the page, if it is stored uncompressed.
     fn plain(&self, file: &[u8], slot: u64) -> Option<u64>;
-    /// Decompresses the page of a slot and all pages that share its data, and passes them to
-    /// `put`. `false` if the data is damaged.
-    fn unpack(&self, file: &[u8], slot: u64, put: &mut dyn FnMut(u64, &PageBytes)) -> bool;
+    /// Decompresses the page of a slot, and all pages that share its data, into the space that
+    /// `pages` has for them. `false` if the data is damaged; the spaces then have any content.
+    fn unpack(&self, file: &[u8], slot: u64, pages: &mut dyn Pages) -> bool;
     /// Discards cached data from bytes near a slot, because the file failed to deliver them.
     fn forget(&self, _slot: u64) {}
+}
+
+/// The destination of decompressed pages.
+pub(super) trait Pages {
+    /// Space for the whole page of a slot, with any content; `None` if it is not wanted.
+    fn space(&mut self, slot: u64) -> Option<&mut PageBytes>;
 }
 
 static ZEROS: PageBytes = [0; PAGE_SIZE as usize];
@@ -167,27 +173,27 @@ impl Packed {
             return bytes;
         }
         let before = faults();
-        let mut made: Vec<(u64, *mut PageBytes)> = Vec::new();
-        let sound = self.source.unpack(file, slot, &mut |other, bytes| {
-            // Slots of other groups have other locks and are stored when they are requested.
-            if other / GROUP == slot / GROUP
-                && group.page(other).is_some_and(|p| known(p).is_none())
-            {
-                made.push((other, self.keep(bytes)));
-            }
-        });
+        let mut made = Unpacking {
+            packed: self,
+            group,
+            nth: slot / GROUP,
+            pages: Vec::new(),
+        };
+        let sound = self.source.unpack(file, slot, &mut made);
         let failed = faults() != before;
         if failed {
             self.source.forget(slot);
         }
+        let pages = made.pages;
         if !sound || failed {
+            pages.into_iter().for_each(|(_, space)| self.discard(space));
             self.damaged.fetch_add(1, Ordering::Relaxed);
             page.store((&raw const DAMAGED).cast_mut(), Ordering::Release);
             return Unpacked::Damaged;
         }
-        for (other, bytes) in made {
+        for (other, space) in pages {
             if let Some(page) = group.page(other) {
-                page.store(bytes, Ordering::Release);
+                page.store(self.keep(space), Ordering::Release);
             }
         }
         drop(guard);
@@ -216,37 +222,101 @@ impl Packed {
             return page.try_into().ok().map(f);
         }
         self.source.place(file, slot)?;
-        let mut page = None;
-        let sound = self.source.unpack(file, slot, &mut |other, bytes| {
-            if other == slot {
-                page = Some(*bytes);
-            }
-        });
-        page.filter(|_| sound).map(|page| f(&page))
+        let mut single = Single {
+            slot,
+            page: [0; PAGE_SIZE as usize],
+            found: false,
+        };
+        let sound = self.source.unpack(file, slot, &mut single);
+        (sound && single.found).then(|| f(&single.page))
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Space for a page: in memory up to the limit, otherwise a buffer for the file.
+    fn space(&self) -> Space<'_> {
+        match self.store().space(self.limit.load(Ordering::Relaxed)) {
+            // SAFETY: the store returns each place to one caller, inside a block that it
+            // neither moves nor frees while the `Packed` lives. No other code has the address
+            // until the page is stored or discarded, so workers can write in parallel.
+            Some(at) => Space::Block(unsafe { &mut *at }),
+            None => Space::Buffer(Box::new([0; PAGE_SIZE as usize])),
+        }
+    }
+
+    fn discard(&self, space: Space<'_>) {
+        if let Space::Block(page) = space {
+            self.store().unused.push(AtomicPtr::new(page));
+        }
     }
 
     /// Stores a page. If there is no space, returns the marker of a damaged page.
-    fn keep(&self, bytes: &PageBytes) -> *mut PageBytes {
-        if *bytes == ZEROS {
+    fn keep(&self, space: Space<'_>) -> *mut PageBytes {
+        let page = match &space {
+            Space::Block(page) => &**page,
+            Space::Buffer(page) => &**page,
+        };
+        if *page == ZEROS {
+            self.discard(space);
             return (&raw const ZEROS).cast_mut();
         }
-        let limit = self.limit.load(Ordering::Relaxed);
-        let place = {
-            let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-            store.place(bytes, limit)
-        };
-        match place {
-            Ok(Place::Done(at)) => at,
-            Ok(Place::Empty(at)) => {
-                // SAFETY: the store returns each place once, inside a block that it neither
-                // moves nor frees while the `Packed` lives, and no other code has the address
-                // before it is returned here. So workers can copy in parallel.
-                unsafe { at.copy_from_nonoverlapping(bytes, 1) };
-                at
+        match space {
+            Space::Block(page) => page,
+            // If neither memory nor disk has space, the page can't be shown.
+            Space::Buffer(page) => {
+                let spilled = self.store().spill(&page);
+                spilled.unwrap_or((&raw const DAMAGED).cast_mut())
             }
-            // Neither memory nor disk has space: the page can't be shown.
-            Err(_) => (&raw const DAMAGED).cast_mut(),
         }
+    }
+}
+
+/// Space for a page while it is decompressed.
+enum Space<'a> {
+    /// In a block of the store.
+    Block(&'a mut PageBytes),
+    /// Goes to the temporary file afterwards.
+    Buffer(Box<PageBytes>),
+}
+
+/// The pages of one group that are being decompressed.
+struct Unpacking<'a> {
+    packed: &'a Packed,
+    group: &'a Group,
+    /// Number of the group.
+    nth: u64,
+    pages: Vec<(u64, Space<'a>)>,
+}
+
+impl Pages for Unpacking<'_> {
+    fn space(&mut self, slot: u64) -> Option<&mut PageBytes> {
+        // Slots of other groups have other locks and are stored when they are requested.
+        let wanted =
+            slot / GROUP == self.nth && self.group.page(slot).is_some_and(|p| known(p).is_none());
+        if !wanted {
+            return None;
+        }
+        self.pages.push((slot, self.packed.space()));
+        match &mut self.pages.last_mut()?.1 {
+            Space::Block(page) => Some(page),
+            Space::Buffer(page) => Some(page),
+        }
+    }
+}
+
+/// One page that is not stored.
+struct Single {
+    slot: u64,
+    page: PageBytes,
+    found: bool,
+}
+
+impl Pages for Single {
+    fn space(&mut self, slot: u64) -> Option<&mut PageBytes> {
+        self.found |= slot == self.slot;
+        (slot == self.slot).then_some(&mut self.page)
     }
 }
 
@@ -277,39 +347,38 @@ struct Store {
     file: Option<(Positioned, File)>,
     /// Bytes in use in the last block.
     used: usize,
-}
-
-/// Space for a page.
-enum Place {
-    /// The page is already stored here.
-    Done(*mut PageBytes),
-    /// The page must still be copied here.
-    Empty(*mut PageBytes),
+    /// Places in blocks that were returned.
+    unused: Vec<AtomicPtr<PageBytes>>,
 }
 
 impl Store {
-    fn place(&mut self, bytes: &PageBytes, limit: u64) -> io::Result<Place> {
-        let in_memory = self.memory.len() as u64 * BLOCK as u64;
-        let starts = self.spilled.is_empty() && (self.memory.is_empty() || self.used == BLOCK);
-        if self.spilled.is_empty() && (!starts || in_memory + BLOCK as u64 <= limit.max(1)) {
-            if starts {
-                let block = MmapMut::map_anon(BLOCK)?;
-                // Every page of a block is written: large pages save most of the page faults.
-                // A kernel that has none refuses, which changes nothing.
-                #[cfg(target_os = "linux")]
-                let _ = block.advise(memmap2::Advice::HugePage);
-                self.memory.push(block.into());
-                self.used = 0;
-            }
-            let at = self.used;
-            let block = self.memory.last().filter(|_| at + bytes.len() <= BLOCK);
-            let block = block.ok_or_else(|| io::Error::other("no block"))?;
-            self.used += bytes.len();
-            // Only the address: a slice of the block would alias the bytes that other workers
-            // copy.
-            return Ok(Place::Empty(block.as_mut_ptr().wrapping_add(at).cast()));
+    /// A place in memory; `None` if the limit is reached or the system has no memory.
+    fn space(&mut self, limit: u64) -> Option<*mut PageBytes> {
+        if let Some(at) = self.unused.pop() {
+            return Some(at.into_inner());
         }
-        self.spill(bytes).map(Place::Done)
+        if !self.spilled.is_empty() {
+            return None;
+        }
+        if self.memory.is_empty() || self.used == BLOCK {
+            let in_memory = self.memory.len() as u64 * BLOCK as u64;
+            if in_memory + BLOCK as u64 > limit.max(1) {
+                return None;
+            }
+            let block = MmapMut::map_anon(BLOCK).ok()?;
+            // Every page of a block is written: large pages save most of the page faults.
+            // A kernel that has none refuses, which changes nothing.
+            #[cfg(target_os = "linux")]
+            let _ = block.advise(memmap2::Advice::HugePage);
+            self.memory.push(block.into());
+            self.used = 0;
+        }
+        let at = self.used;
+        let block = self.memory.last()?;
+        self.used += PAGE_SIZE as usize;
+        // Only the address: a slice of the block would alias the pages that other workers
+        // write.
+        Some(block.as_mut_ptr().wrapping_add(at).cast())
     }
 
     /// Writes by calls, not through the mapping, so that a full disk is an error and not a
@@ -389,17 +458,14 @@ mod tests {
         fn plain(&self, _: &[u8], _: u64) -> Option<u64> {
             None
         }
-        fn unpack(&self, _: &[u8], slot: u64, put: &mut dyn FnMut(u64, &PageBytes)) -> bool {
+        fn unpack(&self, _: &[u8], slot: u64, pages: &mut dyn Pages) -> bool {
             self.made.fetch_add(1, Ordering::Relaxed);
-            if slot % 777 == 7 {
-                return false;
-            }
-            let mut page = [0; PAGE_SIZE as usize];
+            let page = pages.space(slot).unwrap();
             for word in page.chunks_exact_mut(8) {
                 word.copy_from_slice(&slot.to_le_bytes());
             }
-            put(slot, &page);
-            true
+            // Damage that shows only at the end leaves a page's space with content.
+            slot % 777 != 7
         }
     }
 

@@ -14,23 +14,23 @@ const MAX_TABLES: usize = 4096;
 /// The slot in the upper half whose entry maps the page itself. `None` unless there is exactly
 /// one, and the page has other entries and many empty ones.
 pub(crate) fn self_map(page: &[u8], address: u64) -> Option<usize> {
-    let mut own = None;
-    let mut zeros = [0usize; 2];
-    let mut present = 0;
-    for slot in 0..512 {
-        let entry = u64_at(page, slot * 8)?;
-        let half = usize::from(slot >= 256);
-        zeros[half] += usize::from(entry == 0);
-        if half == 0 || entry & 1 == 0 {
-            continue;
-        }
-        match entry & ADDRESS == address && entry & 0x80 == 0 {
-            true if own.is_some() => return None,
-            true => own = Some(slot),
-            false => present += 1,
-        }
+    const PRESENT: u64 = 1;
+    const LARGE: u64 = 0x80;
+    let entry = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+    let is_own =
+        |bytes: &[u8]| entry(bytes) & (ADDRESS | LARGE | PRESENT) == address & ADDRESS | PRESENT;
+    let (lower, upper) = page
+        .get(..PAGE_SIZE as usize)?
+        .split_at(PAGE_SIZE as usize / 2);
+    // A search of all memory asks this of every page: nearly all end here.
+    if upper.chunks_exact(8).filter(|bytes| is_own(bytes)).count() != 1 {
+        return None;
     }
-    own.filter(|_| present >= 1 && zeros[0] > 64 && zeros[1] > 64)
+    let zeros = |half: &[u8]| half.chunks_exact(8).filter(|b| entry(b) == 0).count();
+    let present = upper.chunks_exact(8).filter(|b| entry(b) & PRESENT != 0);
+    let is_table = present.count() > 1 && zeros(lower) > 64 && zeros(upper) > 64;
+    let slot = upper.chunks_exact(8).position(is_own)?;
+    is_table.then_some(256 + slot)
 }
 
 /// Addresses of low pages with a self-map entry, in memory that starts at `base`.

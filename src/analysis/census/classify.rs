@@ -96,7 +96,7 @@ pub fn classify(value: u64, images: &Images, own: &Range<u64>) -> Word {
             None if own.contains(&value) => Word::Own,
             None => Word::Kernel,
         }
-    } else if text_of(value).is_some() {
+    } else if text_form(value).is_some() {
         Word::Text
     } else if USER.contains(&value) {
         Word::User
@@ -109,24 +109,32 @@ fn printable(byte: u8) -> bool {
     (0x20..0x7f).contains(&byte)
 }
 
-/// The text in a word: at least five ASCII or three UTF-16LE printable characters, followed by
-/// zeros only.
-pub fn text_of(value: u64) -> Option<String> {
+/// The number of characters of the text in a word, and its bytes per character: at least five
+/// ASCII or three UTF-16LE printable characters, followed by zeros only.
+fn text_form(value: u64) -> Option<(usize, usize)> {
     let bytes = value.to_le_bytes();
-    let ends = |from: usize| bytes.iter().skip(from).all(|b| *b == 0);
-    let letters = |step: usize| -> String {
-        let units = bytes.chunks_exact(step);
-        let units = units.map_while(|unit| match unit {
-            [low] | [low, 0] if printable(*low) => Some(char::from(*low)),
-            _ => None,
-        });
-        units.collect()
-    };
-    let (ascii, wide) = (letters(1), letters(2));
-    match ascii.len() {
-        5.. => ends(ascii.len()).then_some(ascii),
-        _ => (wide.len() >= 3 && ends(wide.len() * 2)).then_some(wide),
+    // Both forms start with a printable byte, which few numbers do.
+    if !printable(bytes[0]) {
+        return None;
     }
+    let ends = |from: usize| value.checked_shr(8 * from as u32).unwrap_or(0) == 0;
+    let ascii = bytes.iter().take_while(|byte| printable(**byte)).count();
+    if ascii >= 5 {
+        return ends(ascii).then_some((ascii, 1));
+    }
+    let units = bytes.chunks_exact(2);
+    let wide = units
+        .take_while(|unit| matches!(unit, [low, 0] if printable(*low)))
+        .count();
+    (wide >= 3 && ends(2 * wide)).then_some((wide, 2))
+}
+
+/// The text in a word, in the forms of [`Word::Text`].
+pub fn text_of(value: u64) -> Option<String> {
+    let (characters, step) = text_form(value)?;
+    let bytes = value.to_le_bytes();
+    let letters = bytes.iter().step_by(step).take(characters);
+    Some(letters.map(|byte| char::from(*byte)).collect())
 }
 
 #[cfg(test)]

@@ -99,15 +99,19 @@ fn words(block: &Block, space: &AddressSpace, mut each: impl FnMut(usize, Option
         let start = va.0.wrapping_sub(body.0);
         let end = (start + PAGE_SIZE - va.offset() as u64).min(length);
         let first = start.next_multiple_of(STEP);
-        let mut whole = piece.ok().and_then(|bytes| {
-            let skipped = usize::try_from(first - start).ok()?;
-            Some(bytes.get(skipped..)?.chunks_exact(STEP as usize))
-        });
+        let skipped = usize::try_from(first - start).ok();
+        let mut left = piece
+            .ok()
+            .zip(skipped)
+            .and_then(|(b, skipped)| b.get(skipped..));
         // A word that crosses a page counts as unreadable; pool words are aligned.
         for nth in first / STEP..end.div_ceil(STEP) {
-            let word = whole.as_mut().and_then(Iterator::next);
-            let word = word.and_then(|bytes| crate::bytes::u64_at(bytes, 0));
-            each(nth as usize, word);
+            let split = left.and_then(<[u8]>::split_first_chunk);
+            left = split.map(|(_, rest)| rest);
+            each(
+                nth as usize,
+                split.map(|(word, _)| u64::from_le_bytes(*word)),
+            );
         }
     }
 }

@@ -75,24 +75,26 @@ pub fn readers(code: &Code, variables: &[u32]) -> Readers {
                 continue;
             };
             let start = number * PAGE;
-            let mut look = |at: u32, window: [u8; 4]| {
-                let behind = at.wrapping_add(4);
-                let target = behind.wrapping_add_signed(i32::from_le_bytes(window));
-                if (first..=last).contains(&target)
+            let mut look = |at: u32, displacement: u32| {
+                let target = at.wrapping_add(4).wrapping_add(displacement);
+                if target.wrapping_sub(first) <= last - first
                     && let Some(found) = out.get_mut(&target)
                     && found.len() < MAX_READERS
                 {
                     found.push(at);
                 }
             };
-            for (at, window) in (start..).zip(page.windows(4)) {
-                if let Ok(window) = window.try_into() {
-                    look(at, window);
+            // The four bytes that end with each byte, the last in the high bits.
+            let mut window = 0;
+            for (end, byte) in (start..).zip(page) {
+                window = window >> 8 | u32::from(*byte) << 24;
+                if end >= start + 3 {
+                    look(end - 3, window);
                 }
             }
             for at in start + PAGE - 3..start + PAGE {
                 if let Some(window) = code.pages.array(at) {
-                    look(at, window);
+                    look(at, u32::from_le_bytes(window));
                 }
             }
         }

@@ -115,16 +115,8 @@ pub(in crate::command) fn nearest(words: &mut Words) -> Result<Request> {
     Ok(Request::Nearest(at))
 }
 
-/// `? EXPRESSION`, `.formats EXPRESSION`; `?` alone, and before a command, is help.
+/// `? EXPRESSION`, `.formats EXPRESSION`.
 pub(in crate::command) fn evaluate(words: &mut Words) -> Result<Request> {
-    let about = words.peek().map(str::to_owned);
-    let is_command = about
-        .as_deref()
-        .is_some_and(|word| crate::command::table::find(word).is_some());
-    if words.name() == "?" && (about.is_none() || is_command) {
-        words.remaining();
-        return Ok(Request::Help(about));
-    }
     let at = address(words)?;
     words.end()?;
     Ok(Request::Evaluate(at))

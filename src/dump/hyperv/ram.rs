@@ -4,9 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::bytes::{u32_at, u64_at};
-use crate::dump::PageBytes;
 use crate::dump::error::DumpError;
-use crate::dump::packed::{Packed, Unpack};
+use crate::dump::packed::{Packed, Pages, Unpack};
 use crate::dump::page_map::{FileRun, MAX_FRAMES, PageMap};
 use crate::dump::xpress;
 
@@ -258,7 +257,7 @@ impl Unpack for Ram {
             .flatten()
     }
 
-    fn unpack(&self, file: &[u8], slot: u64, put: &mut dyn FnMut(u64, &PageBytes)) -> bool {
+    fn unpack(&self, file: &[u8], slot: u64, pages: &mut dyn Pages) -> bool {
         let bytes = || {
             let (at, size) = self.extent(slot)?;
             let at = usize::try_from(at).ok()?;
@@ -277,8 +276,7 @@ impl Unpack for Ram {
         let Some((bytes, part)) = found() else {
             return false;
         };
-        part.unpack(bytes, |page, content| put(first + page, content))
-            .is_some()
+        part.unpack(bytes, first, pages).is_some()
     }
 
     fn forget(&self, slot: u64) {
@@ -307,30 +305,34 @@ enum Content {
 }
 
 impl Part {
-    fn unpack(&self, bytes: &[u8], mut put: impl FnMut(u64, &PageBytes)) -> Option<()> {
+    /// Writes the pages of this part of a block whose first slot is `block`.
+    fn unpack(&self, bytes: &[u8], block: u64, to: &mut dyn Pages) -> Option<()> {
         let size = PAGE_SIZE as usize;
-        let pages = self.first..self.first + self.pages;
+        let slots = (self.first..self.first + self.pages).map(|page| block + page);
+        let mut put = |slot, content: &[u8]| {
+            if let Some(page) = to.space(slot) {
+                page.copy_from_slice(content);
+            }
+        };
         match self.content {
             Content::Pattern(pattern) => {
                 let mut page = [0; PAGE_SIZE as usize];
                 for word in page.chunks_exact_mut(8) {
                     word.copy_from_slice(&pattern.to_le_bytes());
                 }
-                pages.for_each(|at| put(at, &page));
+                slots.for_each(|slot| put(slot, &page));
             }
             Content::Raw(from) => {
                 let end = from.checked_add(self.pages as usize * size)?;
-                for (at, page) in pages.zip(bytes.get(from..end)?.chunks_exact(size)) {
-                    put(at, page.try_into().ok()?);
-                }
+                let pages = bytes.get(from..end)?.chunks_exact(size);
+                slots.zip(pages).for_each(|(slot, page)| put(slot, page));
             }
             Content::Packed(from, length) => {
                 let input = bytes.get(from..from.checked_add(length)?)?;
                 let mut out = vec![0; self.pages as usize * size];
                 xpress::decompress(input, &mut out)?;
-                for (at, page) in pages.zip(out.chunks_exact(size)) {
-                    put(at, page.try_into().ok()?);
-                }
+                let pages = out.chunks_exact(size);
+                slots.zip(pages).for_each(|(slot, page)| put(slot, page));
             }
         }
         Some(())
@@ -426,13 +428,24 @@ mod tests {
         }
     }
 
+    use crate::dump::PageBytes;
+
+    /// Takes every page.
+    struct Every(PageBytes);
+
+    impl Pages for Every {
+        fn space(&mut self, _: u64) -> Option<&mut PageBytes> {
+            Some(&mut self.0)
+        }
+    }
+
     proptest! {
         #[test]
         fn arbitrary_tokens_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = tokens(&bytes);
             for at in 0..bytes.len() {
                 if let Some((part, _)) = part(&bytes, at, 0) {
-                    let _ = part.unpack(&bytes, |_, _| {});
+                    let _ = part.unpack(&bytes, 0, &mut Every([0; PAGE_SIZE as usize]));
                 }
             }
         }

@@ -82,10 +82,10 @@ pub(super) fn search(dump: &Arc<Dump>, bare: &mut Vec<Bare>) -> Option<Proof> {
     frames.sort_unstable();
     frames.dedup();
     let roots = frames
-        .into_iter()
+        .into_par_iter()
         .map(Pfn)
         .filter(|pfn| is_root(dump, *pfn));
-    usual.extend(roots.map(|pfn| (pfn, BY_SELF_MAP)));
+    usual.par_extend(roots.map(|pfn| (pfn, BY_SELF_MAP)));
     let mut spare = match best(dump, &usual, bare) {
         Some((true, proof)) => return Some(proof),
         found => found,

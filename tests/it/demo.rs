@@ -55,6 +55,42 @@ pub fn link(directory: &Path) -> PathBuf {
     to
 }
 
+/// Copies the dump to another file, with its holes: they are most of its 780 MB. `change` gets
+/// the offset and the bytes of each part.
+#[cfg(unix)]
+pub fn copy(to: &Path, mut change: impl FnMut(u64, &mut [u8])) {
+    use std::os::unix::fs::FileExt as _;
+
+    let from = File::open(directory().join("demo.dmp")).unwrap();
+    let length = from.metadata().unwrap().len();
+    let to = File::create(to).unwrap();
+    to.set_len(length).unwrap();
+    let mut end = 0;
+    while let Some(start) = seek(&from, end, libc::SEEK_DATA).filter(|at| *at < length) {
+        end = seek(&from, start, libc::SEEK_HOLE).unwrap_or(length);
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+        from.read_exact_at(&mut bytes, start).unwrap();
+        change(start, &mut bytes);
+        to.write_all_at(&bytes, start).unwrap();
+    }
+}
+
+#[cfg(not(unix))]
+pub fn copy(to: &Path, mut change: impl FnMut(u64, &mut [u8])) {
+    let mut bytes = fs::read(directory().join("demo.dmp")).unwrap();
+    change(0, &mut bytes);
+    fs::write(to, bytes).unwrap();
+}
+
+#[cfg(unix)]
+fn seek(file: &File, from: u64, what: i32) -> Option<u64> {
+    use std::os::fd::AsRawFd as _;
+
+    // SAFETY: the call gets numbers only, and the file is open.
+    let found = unsafe { libc::lseek(file.as_raw_fd(), from as libc::off_t, what) };
+    u64::try_from(found).ok()
+}
+
 /// The program, in an environment without the machine's settings.
 pub fn poolscope(arguments: &[&str]) -> Command {
     let mut command = Command::cargo_bin("poolscope").unwrap();

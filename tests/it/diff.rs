@@ -9,7 +9,7 @@ use poolscope::synth::era::WIN10_1809;
 use serde_json::{Value, json as object};
 use tempfile::TempDir;
 
-use crate::demo::{answer, directory, poolscope};
+use crate::demo::{self, answer, poolscope};
 use crate::machines;
 
 /// A folder with the sample dump and a file with each text.
@@ -57,17 +57,17 @@ fn change<'a>(value: &'a Value, tag: &str) -> &'a Value {
 fn dump(folder: &TempDir, name: &str, later: u64, uptime: u64) -> String {
     const TIME: usize = 0xfa8;
     const UPTIME: usize = 0x1030;
-    let source: PathBuf = directory().join("demo.dmp");
-    let mut bytes = fs::read(source).unwrap();
-    let mut add = |at: usize, more: u64| {
-        let field: [u8; 8] = bytes[at..at + 8].try_into().unwrap();
-        let sum = u64::from_le_bytes(field) + more;
-        bytes[at..at + 8].copy_from_slice(&sum.to_le_bytes());
-    };
-    add(TIME, later);
-    add(UPTIME, uptime);
     let to = folder.path().join(name);
-    fs::write(&to, bytes).unwrap();
+    demo::copy(&to, |start, bytes| {
+        if start > 0 {
+            return;
+        }
+        for (at, more) in [(TIME, later), (UPTIME, uptime)] {
+            let field: [u8; 8] = bytes[at..at + 8].try_into().unwrap();
+            let sum = u64::from_le_bytes(field) + more;
+            bytes[at..at + 8].copy_from_slice(&sum.to_le_bytes());
+        }
+    });
     to.to_string_lossy().into_owned()
 }
 

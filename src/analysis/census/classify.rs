@@ -105,28 +105,27 @@ pub fn classify(value: u64, images: &Images, own: &Range<u64>) -> Word {
     }
 }
 
-fn printable(byte: u8) -> bool {
-    (0x20..0x7f).contains(&byte)
-}
-
 /// The number of characters of the text in a word, and its bytes per character: at least five
 /// ASCII or three UTF-16LE printable characters, followed by zeros only.
 fn text_form(value: u64) -> Option<(usize, usize)> {
-    let bytes = value.to_le_bytes();
-    // Both forms start with a printable byte, which few numbers do.
-    if !printable(bytes[0]) {
-        return None;
-    }
-    let ends = |from: usize| value.checked_shr(8 * from as u32).unwrap_or(0) == 0;
-    let ascii = bytes.iter().take_while(|byte| printable(**byte)).count();
+    // All bytes at once, because every word of every block comes here: bit 7 of a byte is the
+    // answer for this byte. Sums stay inside their bytes, as the low bits are at most 0x7f.
+    const EVERY: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EVERY;
+    let low = value & !HIGH;
+    let is_ascii = !value & HIGH;
+    let printable = (low + 0x60 * EVERY) & !(low + EVERY) & is_ascii;
+    let zero = !(low + 0x7f * EVERY) & is_ascii;
+    let ends = |from: u32| value.checked_shr(8 * from).unwrap_or(0) == 0;
+
+    let ascii = (!printable & HIGH).trailing_zeros() / 8;
     if ascii >= 5 {
-        return ends(ascii).then_some((ascii, 1));
+        return ends(ascii).then_some((ascii as usize, 1));
     }
-    let units = bytes.chunks_exact(2);
-    let wide = units
-        .take_while(|unit| matches!(unit, [low, 0] if printable(*low)))
-        .count();
-    (wide >= 3 && ends(2 * wide)).then_some((wide, 2))
+    // A printable byte with a zero behind it.
+    let units = printable & (zero >> 8);
+    let wide = (!units & 0x0080_0080_0080_0080).trailing_zeros() / 16;
+    (wide >= 3 && ends(2 * wide)).then_some((wide as usize, 2))
 }
 
 /// The text in a word, in the forms of [`Word::Text`].
@@ -186,6 +185,30 @@ mod tests {
             [Some(3), Some(3), None]
         );
         assert_eq!([at(0), at(0x4000), at(0x6010)], [Some(1), Some(2), Some(7)]);
+    }
+
+    #[test]
+    fn text_is_printable_from_space_to_tilde() {
+        for byte in 0..=u8::MAX {
+            let printable = (b' '..=b'~').contains(&byte);
+            for at in 0..8 {
+                let mut ascii = *b"poolleak";
+                ascii[at] = byte;
+                // Fewer than five characters are no text, nor are characters after a zero.
+                let expected = printable || (byte == 0 && at == 7);
+                let found = text_form(u64::from_le_bytes(ascii)).is_some();
+                assert_eq!(found, expected, "{byte:#x} at {at}");
+                let mut wide = *b"p\0o\0o\0l\0";
+                wide[at] = byte;
+                let expected = match at {
+                    6 => printable || byte == 0,
+                    at if at % 2 == 0 => printable,
+                    _ => byte == 0,
+                };
+                let found = text_form(u64::from_le_bytes(wide)).is_some();
+                assert_eq!(found, expected, "{byte:#x} at {at} of a wide text");
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::terminal::Terminal;
-use super::{ENTER, ESC, demo};
+use super::{ENTER, ESC};
 
 /// Our own PDB and its identity; see `tests/fixtures/pdb`.
 const PDB: &[u8] = include_bytes!("../../fixtures/pdb/driver.pdb");
@@ -25,14 +25,19 @@ const CTRL_C: &str = "\x03";
 fn unknown() -> &'static Path {
     static DUMP: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = DUMP.get_or_init(|| {
-        let mut dump = fs::read(demo()).unwrap();
-        let at = memchr::memmem::find(&dump, b"ntkrnlmp.pdb\0").unwrap();
-        // RSDS, the GUID, the age, the name.
-        assert_eq!(&dump[at - 24..at - 20], b"RSDS");
-        dump[at - 20..at - 4].copy_from_slice(GUID);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("MEMORY.DMP");
-        fs::write(&path, dump).unwrap();
+        let mut found = 0;
+        crate::demo::copy(&path, |_, bytes| {
+            let Some(at) = memchr::memmem::find(bytes, b"ntkrnlmp.pdb\0") else {
+                return;
+            };
+            // RSDS, the GUID, the age, the name.
+            assert_eq!(&bytes[at - 24..at - 20], b"RSDS");
+            bytes[at - 20..at - 4].copy_from_slice(GUID);
+            found += 1;
+        });
+        assert_eq!(found, 1);
         (folder, path)
     });
     path

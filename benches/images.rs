@@ -136,16 +136,20 @@ fn alternate(files: &[(&str, PathBuf)]) {
 type Compress<'a> = &'a mut dyn FnMut(&PageBytes) -> Vec<u8>;
 
 /// Replaces the random bytes of synthetic blocks, which no method compresses, by what memory
-/// typically has: zeros, small numbers, pointers and text. Headers, tags, pointers and page
-/// tables stay.
+/// typically has: zeros, small numbers, pointers and text. Headers, tags and pointers stay, and
+/// so do pages that are not mostly random.
 fn typical(page: &PageBytes) -> PageBytes {
-    let mut out = *page;
-    for word in out.chunks_exact_mut(8) {
-        let value = u64::from_le_bytes(word.try_into().unwrap());
+    let is_random = |word: &[u8]| {
         let has_tag = word[4..].iter().all(|byte| (b' '..=b'~').contains(byte));
-        if has_tag || matches!(value >> 48, 0 | 0x8000 | 0xffff) {
-            continue;
-        }
+        let value = u64::from_le_bytes(word.try_into().unwrap());
+        !has_tag && !matches!(value >> 48, 0 | 0x8000 | 0xffff)
+    };
+    let mut out = *page;
+    if page.chunks_exact(8).filter(|word| is_random(word)).count() < 256 {
+        return out;
+    }
+    for word in out.chunks_exact_mut(8).filter(|word| is_random(word)) {
+        let value = u64::from_le_bytes((&*word).try_into().unwrap());
         let new = match value % 8 {
             0..3 => 0,
             3 => value >> 56,

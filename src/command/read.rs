@@ -52,6 +52,8 @@ fn one(command: &str) -> Result<Request> {
         return Err(why);
     }
     let bare = line::bare_name(name);
+    // `poolmon.exe -b`.
+    let bare = bare.strip_suffix(".exe").unwrap_or(bare);
     if let Some(entry) = table::find(bare) {
         return (entry.parse)(&mut Words::parse(bare, rest)?.with_usage(entry.usage()));
     }

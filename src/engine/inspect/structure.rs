@@ -21,8 +21,13 @@ impl Engine {
             None => format!("_{}", wanted.name),
         };
         let Some(mut fields) = symbols.fields(&name) else {
-            let similar = symbols.types_like(&wanted.name);
+            let pattern = wanted.name.contains(['*', '?']);
+            let similar = symbols.types_like(wanted.name.trim_matches(['*', '?']));
             return Err(Refusal(match similar.is_empty() {
+                false if pattern => format!(
+                    "dt: wildcards are not available here: write one type, for example one of {}",
+                    similar.join(", ")
+                ),
                 true => format!(
                     "{}: no such type is known; all types need the PDB of nt (`poolscope symbols DUMP`)",
                     wanted.name
@@ -88,6 +93,13 @@ impl Engine {
             },
         );
         out.lines = Some(lines);
+        if wanted.deep {
+            out.notes.push(
+                "-r: one level is shown, as the types of fields are not known; `dt TYPE ADDRESS` \
+                    shows a field that is a structure"
+                    .into(),
+            );
+        }
         match symbols.type_origin(&name) {
             "pdb" => {}
             "built-in" => out

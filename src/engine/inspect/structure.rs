@@ -1,7 +1,7 @@
 //! `dt`: the fields of a structure and their values.
 
 use crate::command::Refusal;
-use crate::command::request::{TypeAt, address_of};
+use crate::command::request::{TypeAt, address_of, wildcard};
 use crate::memory::Va;
 use crate::symbols::Field;
 
@@ -22,7 +22,13 @@ impl Engine {
         };
         let Some(mut fields) = symbols.fields(&name) else {
             let pattern = wanted.name.contains(['*', '?']);
-            let similar = symbols.types_like(wanted.name.trim_matches(['*', '?']));
+            let mut similar = symbols.types_like(wanted.name.trim_matches(['*', '?']));
+            if pattern {
+                let lower = wanted.name.to_ascii_lowercase();
+                similar.retain(|name| {
+                    wildcard(lower.as_bytes(), name.to_ascii_lowercase().as_bytes())
+                });
+            }
             return Err(Refusal(match similar.is_empty() {
                 false if pattern => format!(
                     "dt: wildcards are not available here: write one type, for example one of {}",

@@ -159,8 +159,8 @@ impl Engine {
         if read.damaged + read.unreadable > 0 {
             out.notes.push(format!(
                 "{} records are damaged, {} can't be read",
-                grouped(read.damaged as u64),
-                grouped(read.unreadable as u64)
+                grouped(read.damaged),
+                grouped(read.unreadable)
             ));
         }
         out

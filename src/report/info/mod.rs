@@ -273,14 +273,10 @@ impl Info {
         if let Some(image) = &i.image {
             rows.extend(image.rows());
         }
-        rows.push(("Modules", grouped(i.modules as u64)));
+        rows.push(("Modules", grouped(i.modules)));
         rows.push((
             "Pool trackers",
-            format!(
-                "{} tags in {} tables",
-                grouped(i.tags as u64),
-                i.tracker_tables
-            ),
+            format!("{} tags in {} tables", grouped(i.tags), i.tracker_tables),
         ));
         for region in &i.pool_regions {
             let RegionRecord {

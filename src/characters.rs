@@ -1,4 +1,4 @@
-//! Characters that are invisible or that a terminal interprets.
+//! Characters that are invisible or that a terminal interprets, and digits in groups.
 //!
 //! Control characters are those of C0, C1 and DEL. Invisible characters are those with the
 //! Unicode property Default_Ignorable_Code_Point, separators, interlinear annotation marks, and
@@ -15,6 +15,19 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
             | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Digits in groups of three: `615,424,000`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 #[cfg(test)]

@@ -287,7 +287,7 @@ fn run_one(args: &Args, engine: &dyn Machine, request: Request) -> Result {
             )
         }
         Request::Sizes(tag) => {
-            let pattern = named(tag)?;
+            let pattern = as_typed(engine, named(tag)?);
             note_unknown(engine, &pattern);
             let index = index(args, engine)?;
             print(
@@ -449,6 +449,14 @@ fn note_unknown(engine: &dyn Machine, pattern: &TagPattern) {
     }
 }
 
+/// The pattern, as the tag in use that a pattern without wildcards means.
+fn as_typed(engine: &dyn Machine, pattern: TagPattern) -> TagPattern {
+    match pattern.exact() {
+        Some(tag) => TagPattern::of(engine.tag_as_typed(tag, &pattern)),
+        None => pattern,
+    }
+}
+
 /// The tag that a command has to have.
 fn named(tag: command::request::Chosen) -> Result<TagPattern> {
     tag.ok_or_else(|| CliError::Usage("name a tag".into()))
@@ -470,6 +478,10 @@ fn refs(args: &Args, engine: &dyn Machine, pattern: &TagPattern) -> Result {
 }
 
 fn pool_used(args: &Args, engine: &dyn Machine, selection: &Selection) -> Result {
+    let selection = &Selection {
+        pattern: as_typed(engine, selection.pattern.clone()),
+        ..selection.clone()
+    };
     let used = engine.pool_used(selection)?;
     if used.rows.is_empty() {
         note_unknown(engine, &selection.pattern);
@@ -488,11 +500,21 @@ fn parse_pattern(text: &str) -> Result<TagPattern> {
 /// with spaces or with zero bytes, which are different tags: the one in use is shown, and
 /// the other one is mentioned.
 fn references_as_typed(machine: &dyn Machine, text: &str) -> Result<TagReferences> {
-    let tag = exact(&parse_pattern(text)?)?;
+    let pattern = parse_pattern(text)?;
+    let tag = exact(&pattern)?;
     let mut answer = machine.tag_references(tag);
     let plain = text.len() < 4 && !text.contains(['\\', ' ']);
     let mut bytes = [0; 4];
     if !plain || !text.is_ascii() {
+        // `Pmn.`, as lists show a byte that is not printable.
+        let meant = machine.tag_as_typed(tag, &pattern);
+        if meant != tag {
+            answer = machine.tag_references(meant);
+            answer.found.notes.push(format!(
+                "these are the references to `{}`, which is shown as {meant}",
+                meant.typed()
+            ));
+        }
         return Ok(answer);
     }
     for (to, from) in bytes.iter_mut().zip(text.bytes()) {
@@ -526,10 +548,7 @@ fn references_as_typed(machine: &dyn Machine, text: &str) -> Result<TagReference
 }
 
 fn allocs(args: &Args, engine: &dyn Machine, wanted: Find) -> Result {
-    let mut pattern = named(wanted.tag)?;
-    if let Some(tag) = pattern.exact() {
-        pattern = TagPattern::of(engine.tag_as_typed(tag, &pattern));
-    }
+    let pattern = as_typed(engine, named(wanted.tag)?);
     note_unknown(engine, &pattern);
     let index = index(args, engine)?;
     keeping(args, engine, &index, || {

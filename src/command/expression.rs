@@ -54,9 +54,12 @@ impl Expression {
             rest: text.trim(),
         };
         let found = parser.sum(0)?;
-        match parser.rest.is_empty() {
-            true => Ok(found),
-            false => Err(invalid(text)),
+        match parser.rest.chars().next() {
+            None => Ok(found),
+            Some(sign @ ('*' | '/' | '%' | '&' | '|' | '^' | '<' | '>' | '=')) => Err(Refusal(
+                format!("{text}: {sign} is not available here; write +, -, parentheses or poi()"),
+            )),
+            Some(_) => Err(invalid(text)),
         }
     }
 

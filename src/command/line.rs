@@ -2,12 +2,22 @@
 
 use super::refusal::{Refusal, Result};
 
-/// Removes a debugger's prompt: `0: kd> `, `lkd> `, `16.0: kd:x86> `.
+/// Removes a debugger's prompt: `0: kd> `, `lkd> `, `16.0: kd:x86> `, `0:000> `.
 pub(super) fn without_prompt(line: &str) -> &str {
     let line = line.trim().trim_start_matches(':').trim_start();
     let Some((before, after)) = line.split_once('>') else {
         return line;
     };
+    // Of a process: `0:000> `, `1:003:x86> `.
+    let of_process = before.split_once(':').is_some_and(|(process, thread)| {
+        let thread = thread.split(':').next().unwrap_or_default();
+        [process, thread]
+            .iter()
+            .all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    });
+    if of_process {
+        return after.trim_start();
+    }
     let word = before.rsplit(' ').next().unwrap_or(before);
     let word = word.split(':').next().unwrap_or(word);
     let number = before.split(' ').next().unwrap_or_default();

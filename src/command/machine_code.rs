@@ -32,8 +32,11 @@ pub(super) fn before(words: &mut Words) -> Result<Request> {
     let count = match words.take().map(str::to_owned) {
         None => USUAL,
         Some(word) => {
-            let digits = word.strip_prefix(['l', 'L']);
-            let count = digits.and_then(expression::number);
+            let digits = match word.strip_prefix(['l', 'L']) {
+                Some("") => words.take().map(str::to_owned),
+                digits => digits.map(str::to_owned),
+            };
+            let count = digits.and_then(|digits| expression::number(&digits));
             count.filter(|n| (1..=MOST).contains(n)).ok_or_else(|| {
                 Refusal(format!(
                     "ub: {word}: write L and a number of instructions, for example L10"

@@ -60,6 +60,8 @@ fn one(command: &str) -> Result<Request> {
         return Err(why);
     }
     let bare = line::bare_name(name);
+    // `poolmon.exe -b`.
+    let bare = bare.strip_suffix(".exe").unwrap_or(bare);
     if table::find(bare).is_some() {
         return request(bare, Words::parse(bare, rest)?);
     }

@@ -60,7 +60,9 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
         "`lm` lists the modules, `drivers` pool by driver",
     ),
     (
-        &[".process", ".thread", ".context", ".cxr", ".trap", ".frame"],
+        &[
+            ".process", ".thread", ".context", ".cxr", ".ecxr", ".exr", ".trap", ".frame", "~",
+        ],
         ".process, .thread, .cxr (the debugger's context)",
         "poolscope shows kernel memory; `!process 0 0` lists the processes",
     ),
@@ -80,6 +82,31 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
         &["!drvobj", "!devobj", "!devstack", "!devnode"],
         "!drvobj, !devobj (drivers and their devices)",
         "`!object ADDRESS` shows the object, `objects Device` the devices by name",
+    ),
+    (
+        &[".bugcheck", ".time", ".lastevent"],
+        ".bugcheck, .time (facts about the crash)",
+        "`vertarget` shows the bugcheck, the time and the uptime",
+    ),
+    (
+        &["!sym", "!error", "!gle"],
+        "!sym, !error (help of the debugger)",
+        "`poolscope symbols DUMP` shows the symbols that are needed",
+    ),
+    (
+        &["dv", "dx", "dyb", "dyd", "ds"],
+        "dv, dx, ds (other displays of memory)",
+        "`db ADDRESS` shows bytes, `dps ADDRESS` pointers, `dt TYPE ADDRESS` a structure",
+    ),
+    (
+        &["diff", "compare"],
+        "diff (two dumps or logs)",
+        "`baseline FILE` compares the open dump with earlier ones, `poolscope diff OLD NEW` lists the changes",
+    ),
+    (
+        &["evidence", "export", "fleet", "check", "symbols"],
+        "evidence, export, fleet, check, symbols (commands of the shell)",
+        "`poolscope help` lists them with their arguments",
     ),
     (
         &[".reload"],
@@ -212,13 +239,21 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
 /// What a refused command does, and what to use instead. An extension (`!fltkd`) covers all
 /// of its commands.
 pub(super) fn find(name: &str) -> Option<(&'static str, &'static str)> {
-    let name = if is_stack_command(name) { "k" } else { name };
+    let name = match name {
+        name if is_stack_command(name) => "k",
+        // `.sympath+ PATH`.
+        name if name.starts_with('.') => name.trim_end_matches('+'),
+        name => name,
+    };
     let extension = name.starts_with('!').then(|| {
         name.split_once('.')
             .map_or(name, |(extension, _)| extension)
     });
+    // A word without `!` or `.` may be a tag, and tags are case-sensitive.
+    let is_word = !name.starts_with(['!', '.']);
     let fits = |known: &&&str| {
-        known.eq_ignore_ascii_case(name)
+        **known == name
+            || (!is_word && known.eq_ignore_ascii_case(name))
             || extension.is_some_and(|extension| known.eq_ignore_ascii_case(extension))
     };
     REFUSED

@@ -67,6 +67,8 @@ pub enum Request {
         at: Expression,
         /// The number of instructions.
         count: u64,
+        /// The address of the last one, in place of a number.
+        to: Option<Expression>,
     },
     /// Recorded call stacks of a tag or an address; `None` for the tag on screen.
     Stacks(Option<Target>),
@@ -358,6 +360,8 @@ pub struct TypeAt {
     pub name: String,
     /// Only fields whose names start with one of these; empty for all.
     pub fields: Vec<String>,
+    /// Asked for the fields of its fields too (`-r`), which the answer does not have.
+    pub deep: bool,
     /// The address of an instance.
     pub at: Option<Expression>,
 }
@@ -485,9 +489,10 @@ impl Request {
                 to: number(to)?,
             },
             Request::Object(at) => Request::Object(number(at)?),
-            Request::Code { at, count } => Request::Code {
+            Request::Code { at, count, to } => Request::Code {
                 at: number(at)?,
                 count,
+                to: maybe(to)?,
             },
             Request::CodeBefore { at, count } => Request::CodeBefore {
                 at: number(at)?,
@@ -525,7 +530,12 @@ impl Request {
             e.literal()
                 .map_or_else(|| "ADDRESS".to_owned(), |va| va.to_string())
         };
-        let maybe = |e: &Option<Expression>| e.as_ref().map_or_else(|| "0".to_owned(), at);
+        // A process by its identifier stays as short as it was typed.
+        let maybe = |e: &Option<Expression>| match e.as_ref().map(|e| (e, e.literal())) {
+            None => "0".to_owned(),
+            Some((_, Some(Va(id)))) if id <= 0xffff_ffff => format!("{id:x}"),
+            Some((e, _)) => at(e),
+        };
         let words = match self {
             Request::Info => "vertarget".to_owned(),
             Request::Vm => "!vm 1".to_owned(),
@@ -585,7 +595,12 @@ impl Request {
                 let place = t.at.as_ref().map_or_else(String::new, at);
                 format!("dt nt!{} {} {place}", t.name, t.fields.join(" "))
             }
-            Request::Code { at: a, count } => format!("u {} L{count:x}", at(a)),
+            Request::Code {
+                at: a,
+                to: Some(to),
+                ..
+            } => format!("u {} {}", at(a), at(to)),
+            Request::Code { at: a, count, .. } => format!("u {} L{count:x}", at(a)),
             Request::Stacks(target) => match target {
                 Some(t) if t.is_address() => format!("!verifier 80 {}", maybe(&t.address)),
                 Some(t) => format!("stacks {}", t.text),
@@ -637,10 +652,10 @@ impl Request {
             Request::Nearest(at)
             | Request::Evaluate(at)
             | Request::Object(at)
-            | Request::Code { at, .. }
             | Request::CodeBefore { at, .. }
             | Request::Function(at)
             | Request::PageTables(at) => known(at),
+            Request::Code { at, to, .. } => known(at) && maybe(to),
             Request::Handles(h) => maybe(&h.process),
             Request::Processes(p) => maybe(&p.process),
             Request::Type(t) => maybe(&t.at),

@@ -153,6 +153,17 @@ fn real_world_input_is_parsed() {
         "help !poolused",
         "sort bytes",
         "save out.csv",
+        "dt nt!_EPROCESS fffffa80`01234560 ImageFileName",
+        "dt nt!_EPROCESS -y Image fffffa80`01234560 -r2",
+        "dt nt!_EPROCESS.ImageFileName",
+        "u fffff880`044b63aa fffff880`044b63b9",
+        "u fffff880`044b63aa L 4",
+        "ub fffff880`044b63aa L 4",
+        "s -b fffff800`00000000 L?1000 4c 65 61 6b",
+        "s fffff800`00000000 L?1000 4c 65 61 6b",
+        "s -d fffff800`00000000 L?1000 'Leak'",
+        "poolmon.exe -b -p",
+        "0:000> lm",
         "0: kd> !poolused 2",
         "lkd> !vm 1",
         "kd> lm",
@@ -220,6 +231,7 @@ fn each_argument_is_parsed() {
     }
     for (line, end) in [
         ("s -d fffff800`00000000 L?ff 6b61654c", 0x3fc),
+        ("s -b fffff800`00000000 L?ff 4c 65 61 6b", 0xff),
         ("s -a fffff800`00000000 L ff \"Leak\"", 0xff),
         ("s -a fffff800`00000000 fffff800`000000ff Leak", 0xff),
     ] {
@@ -262,6 +274,14 @@ fn each_argument_is_parsed() {
     };
     assert_eq!(ty.name, "_EPROCESS");
     assert_eq!(ty.fields, ["ImageFileName"]);
+    let Request::Type(ty) = request("dt -r nt!_EPROCESS.Image fffffa80`01234560 Unique*") else {
+        panic!()
+    };
+    assert_eq!(ty.fields, ["Image", "Unique"]);
+    assert!(ty.deep && ty.at.is_some());
+    for line in ["!process 4 0", "u fffff880`044b63aa fffff880`044b63b9"] {
+        assert_eq!(request(line).line(), line);
+    }
     assert!(ty.at.is_some());
     assert_eq!(
         request("save! out.csv"),
@@ -319,6 +339,14 @@ fn unsupported_commands_are_refused_by_name() {
         (".reload", ".reload"),
         (".reload /f", ".reload"),
         (".symfix", ".symfix"),
+        (".sympath+ c:\\symbols", ".sympath"),
+        (".ecxr", ".cxr"),
+        (".bugcheck", "vertarget"),
+        ("dv", "dv"),
+        ("diff old.dmp", "baseline FILE"),
+        ("check rules.toml", "poolscope help"),
+        ("? 100*2", "* is not available"),
+        ("dt -s 40 nt!_EPROCESS", "-s is not available"),
         ("!poolval fffff880`044b63aa", "!poolval"),
         ("!sysptes", "!sysptes"),
         ("dpp fffff880`044b63aa", "dpp"),

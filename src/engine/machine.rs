@@ -238,16 +238,11 @@ impl dyn Machine + '_ {
         }
     }
 
-    /// The tag as typed, or a tag of the dump that differs only in trailing zero bytes, which are
-    /// shown as dots and can't be typed.
+    /// The tag as typed, or the tag of the dump that is meant
+    /// ([`TagPattern::meant_among`]).
     pub fn tag_as_typed(&self, tag: Tag, pattern: &TagPattern) -> Tag {
-        let mut rows = self.trackers().rows.iter().map(|row| row.tag);
-        if rows.clone().any(|known| pattern.matches(known)) {
-            return tag;
-        }
-        let blanks = |tag: Tag| tag.bytes().map(|b| if b == 0 { b' ' } else { b });
-        rows.find(|known| blanks(*known) == tag.bytes())
-            .unwrap_or(tag)
+        let rows = self.trackers().rows.iter().map(|row| row.tag);
+        pattern.meant_among(rows).unwrap_or(tag)
     }
 
     /// The loaded module that contains an address.

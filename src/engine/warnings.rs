@@ -1,6 +1,7 @@
 //! What the user must know before trusting an answer.
 
 use crate::analysis::verifier;
+use crate::characters::grouped;
 use crate::dump::Header;
 use crate::kernel::consistency;
 use crate::symbols::Source;
@@ -28,8 +29,8 @@ impl Engine {
         if self.dump.pages_cut_off() > 0 {
             out.push(format!(
                 "the file is truncated: {} of {} pages are missing, at the highest addresses",
-                self.dump.pages_cut_off(),
-                self.dump.pages_cut_off() + self.dump.pages_present()
+                grouped(self.dump.pages_cut_off()),
+                grouped(self.dump.pages_cut_off() + self.dump.pages_present())
             ));
         }
         if header.is_some_and(Header::is_insufficient) {

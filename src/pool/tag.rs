@@ -185,13 +185,47 @@ impl TagPattern {
         Ok(TagPattern { elements })
     }
 
+    /// The tag of these that a pattern without wildcards means. Zero bytes at the end of a tag
+    /// are shown as dots and not typed, and people type what is shown: `Pmn` and `Pmn.` both
+    /// mean `Pmn\x00`, unless a tag in use has exactly the typed bytes.
+    pub fn meant_among(&self, used: impl Iterator<Item = Tag> + Clone) -> Option<Tag> {
+        let exact = self.exact()?;
+        if used.clone().any(|tag| tag == exact) {
+            return Some(exact);
+        }
+        let blanks = |tag: Tag| tag.bytes().map(|b| if b == 0 { b' ' } else { b });
+        if let Some(padded) = used.clone().find(|tag| blanks(*tag) == exact.bytes()) {
+            return Some(padded);
+        }
+        let mut shown = self.shown_alike(used);
+        let first = shown.next()?;
+        shown.all(|tag| tag == first).then_some(first)
+    }
+
+    /// The tags of these that are shown with the same characters.
+    fn shown_alike(&self, used: impl Iterator<Item = Tag>) -> impl Iterator<Item = Tag> {
+        let text = self.exact().map(|tag| tag.to_string());
+        let text = text.filter(|text| text.contains('.'));
+        used.filter(move |tag| text.as_ref().is_some_and(|text| *text == tag.to_string()))
+    }
+
     /// Why no tag of these matches, as a sentence: another one may be meant, as tags differ
     /// by case. `None` where one matches, or where there are none at all.
     pub fn unused_among(&self, used: impl Iterator<Item = Tag> + Clone) -> Option<String> {
-        if used.clone().next().is_none() || used.clone().any(|tag| self.matches(tag)) {
+        let nothing = used.clone().next().is_none();
+        if nothing
+            || used.clone().any(|tag| self.matches(tag))
+            || self.meant_among(used.clone()).is_some()
+        {
             return None;
         }
         let typed = self.typed();
+        if let Some(one) = self.shown_alike(used.clone()).next() {
+            return Some(format!(
+                "several tags are shown as {typed}; type one as bytes, for example {}",
+                one.typed()
+            ));
+        }
         let alike = used
             .map(Tag::typed)
             .find(|tag| tag.eq_ignore_ascii_case(&typed));
@@ -214,6 +248,17 @@ impl TagPattern {
             Element::Byte(b @ (b'\\' | b'*' | b'?')) => format!("\\x{b:02x}"),
             Element::Byte(b @ 0x20..0x7f) => char::from(*b).to_string(),
             Element::Byte(b) => format!("\\x{b:02x}"),
+        };
+        self.elements.iter().map(one).collect()
+    }
+
+    /// The pattern in the characters that lists show: a dot for an unprintable byte.
+    pub fn shown(&self) -> String {
+        let one = |element: &Element| match element {
+            Element::Any | Element::Byte(b'*' | b'?') => '?',
+            Element::Run => '*',
+            Element::Byte(b @ 0x20..0x7f) => char::from(*b),
+            Element::Byte(_) => '.',
         };
         self.elements.iter().map(one).collect()
     }
@@ -279,6 +324,39 @@ mod tests {
             tags.map(|t| t.to_string()),
             ["1394", "8042", "AGP ", "hSVD"]
         );
+    }
+
+    #[test]
+    fn a_tag_is_found_as_it_is_shown_or_typed() {
+        let tags = [
+            *b"Pmn\0",
+            *b"A\x01b\x02",
+            *b"\x01\0\0\0",
+            *b"\x02\0\0\0",
+            *b"Mm  ",
+        ];
+        let tags = tags.map(|bytes| Tag::new(u32::from_le_bytes(bytes)));
+        let used = || tags.iter().copied();
+        for (typed, index) in [
+            ("Pmn", Some(0)),
+            ("Pmn.", Some(0)),
+            ("Pmn\\x00", Some(0)),
+            ("A.b.", Some(1)),
+            ("Mm", Some(4)),
+            ("....", None),
+            ("Mm..", None),
+            ("Pm?", None),
+        ] {
+            let pattern = TagPattern::parse(typed).unwrap();
+            let meant = pattern.meant_among(used());
+            assert_eq!(meant, index.map(|at: usize| tags[at]), "{typed}");
+            let why = pattern.unused_among(used());
+            assert_eq!(why.is_none(), index.is_some(), "{typed}: {why:?}");
+        }
+        let several = TagPattern::parse("....").unwrap().unused_among(used());
+        let several = several.unwrap();
+        assert!(several.contains("for example \\x01\\x00"), "{several}");
+        assert_eq!(TagPattern::parse("P?\\x00*").unwrap().shown(), "P?.*");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::characters::is_hidden;
+
+pub use crate::characters::grouped;
 use crate::memory::{PAGE_SIZE, Va};
 
 /// Replaces every character that a terminal might interpret by `.`: C0 and C1 control characters,
@@ -167,19 +169,6 @@ pub fn moment(time: SystemTime) -> String {
 pub fn duration(seconds: u64) -> String {
     let (days, rest) = (seconds / 86400, seconds % 86400);
     format!("{days} d {:02}:{:02}", rest / 3600, rest % 3600 / 60)
-}
-
-/// Digits in groups of three: `615,424,000`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]

@@ -414,9 +414,13 @@ fn say_kinds(points: &[Point], warnings: &mut Vec<String>) {
     }
     let unstated = count(&|p| p.listing == Listing::Unstated && !p.rows.is_empty());
     if unstated > 0 {
+        let listings = match unstated {
+            1 => "listing does not say whether it is complete",
+            _ => "listings do not say whether they are complete",
+        };
         warnings.push(format!(
-            "{unstated} listings do not say whether they are complete: a tag missing from one \
-                counts as zero only if another listing has mostly the same tags"
+            "{unstated} {listings}: a tag missing from one counts as zero only if another listing \
+                has mostly the same tags"
         ));
     }
     let sessions = count(&|p| p.session);

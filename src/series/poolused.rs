@@ -288,32 +288,42 @@ fn split_tag(line: &str) -> Option<(ReadTag, &str)> {
 /// blank.
 fn numbers_of(text: &str, columns: Columns) -> Option<Both> {
     let mut rest = text;
-    let mut next = || -> Option<u64> {
-        rest = rest.trim_start();
+    let next = |rest: &mut &str| -> Option<u64> {
+        *rest = rest.trim_start();
         let end = rest
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(rest.len());
         let (number, after) = rest.split_at_checked(end)?;
-        rest = after;
+        *rest = after;
         number.parse().ok()
+    };
+    // poolscope's own listings have a word in place of counters that have wrapped.
+    let since_boot = |rest: &mut &str| match rest.trim_start().strip_prefix("wrapped") {
+        Some(after) => {
+            *rest = after;
+            Some(None)
+        }
+        None => next(rest).map(Some),
     };
     let mut side = || match columns {
         Columns::Brief => Some(Counts {
-            outstanding: Some(next()?),
-            bytes: Some(next()?),
+            outstanding: Some(next(&mut rest)?),
+            bytes: Some(next(&mut rest)?),
             ..Counts::default()
         }),
         Columns::Verbose => {
             let counts = Counts {
-                allocs: Some(next()?),
-                frees: Some(next()?),
-                outstanding: Some(next()?),
-                bytes: Some(next()?),
+                allocs: since_boot(&mut rest)?,
+                frees: since_boot(&mut rest)?,
+                outstanding: Some(next(&mut rest)?),
+                bytes: Some(next(&mut rest)?),
+            };
+            let (Some(allocs), Some(frees)) = (counts.allocs, counts.frees) else {
+                return Some(counts);
             };
             // Valid for rows and totals, with 32-bit and 64-bit counters.
-            let narrow = |n: Option<u64>| n.unwrap_or_default() as u32;
-            let difference = narrow(counts.allocs).wrapping_sub(narrow(counts.frees));
-            (difference == narrow(counts.outstanding)).then_some(counts)
+            let difference = (allocs as u32).wrapping_sub(frees as u32);
+            (difference == counts.outstanding.unwrap_or_default() as u32).then_some(counts)
         }
     };
     Some([side()?, side()?])
@@ -348,6 +358,11 @@ mod tests {
                 "·Hack···········1···········0·········1··········112············0···········0·········0············0→x",
                 Columns::Verbose,
                 (tag("Hack"), 0, [1, 112, 0, 0]),
+            ),
+            (
+                "·SeSd·····wrapped·····wrapped·········2·········2048········36168·······34096······2072·······306112→Security",
+                Columns::Verbose,
+                (tag("SeSd"), 0, [2, 2048, 2072, 306_112]),
             ),
             (
                 "·rx..········3·····1248·········0········0UNKNOWN",

@@ -174,7 +174,7 @@ fn screens_are_drawn_without_colours_and_in_ascii() {
 fn the_sample_leak_is_found_with_few_keys() {
     let mut desk = Desk::new((80, 24));
     desk.walked();
-    assert_eq!(desk.tag(), "Leak", "the leak is what one sees first");
+    assert_eq!(desk.tag(), "Leak", "the list starts with the leak");
     desk.enter();
     assert!(desk.screen().contains("allocated 601, never freed"));
     desk.press(KeyCode::Tab).enter();

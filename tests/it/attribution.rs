@@ -338,6 +338,6 @@ fn no_command_names_another_owner_than_the_report() {
                 read.push(answer["owner"].clone());
             }
         }
-        assert_ne!(read, unread, "contents decide here");
+        assert_ne!(read, unread, "the owner depends on block contents");
     }
 }

@@ -239,7 +239,7 @@ fn damaged_cache_files_are_reported_and_replaced() {
             "{said}"
         );
         assert!(said.contains(why), "{said}");
-        assert_eq!(desk.says(&ALL), walked, "it was not made anew");
+        assert_eq!(desk.says(&ALL), walked, "the index comes from the cache");
     }
 }
 

@@ -483,7 +483,7 @@ fn weights_fitted_on_other_cases_hold() {
         for table in tables.iter().filter(is_held) {
             let found = best.outcome(table);
             if found.leak && table.known.truth != Truth::Leak {
-                println!("  called a leak, and is none: {}", table.known.id);
+                println!("  reported as a leak, but is not: {}", table.known.id);
             }
         }
         sum.add(&on_held);

@@ -168,6 +168,12 @@ fn the_smaller_commands_answer_from_the_dump() {
     let code = json(&["refs", "demo.dmp", "Leak"])["references"][0]["address"].clone();
     let code = run(&format!("u {} L3", code.as_str().unwrap()));
     assert_eq!(code.lines().count(), 4, "{code}");
+    let range = run("u myfault+13b9 myfault+13c3");
+    assert!(
+        range.lines().count() == 4 && range.contains("ret"),
+        "{range}"
+    );
+    assert!(run("dt -r nt!_LIST_ENTRY").contains("one level is shown"));
     assert!(run("x nt!Pool*").contains("nt!PoolTrackTable"));
     let ty = run("dt nt!_POOL_HEADER");
     assert!(ty.contains("PoolTag"), "{ty}");
@@ -218,6 +224,17 @@ fn refusals_end_with_an_alternative() {
         (&["run", "demo.dmp", "db 1000"], 1, "can't be read"),
         (&["run", "demo.dmp", "db nosuch!X"], 1, "no such symbol"),
         (&["run", "demo.dmp", "dt nt!_NOSUCH"], 1, "no such type"),
+        (
+            &["run", "demo.dmp", "dt nt!_POOL*"],
+            1,
+            "write one type, for example one of _POOL_",
+        ),
+        (
+            // Its bytes look like the header of a thread.
+            &["run", "demo.dmp", "!object fffffa80`02400000"],
+            1,
+            "is not an object",
+        ),
         (&["modules", "demo.dmp", "nosuch*"], 1, "no module matches"),
         (&["vm", "demo.dmp", "7"], 2, "only 0 and 1"),
         (&["poolusde", "demo.dmp"], 2, "did you mean"),

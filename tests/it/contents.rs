@@ -121,7 +121,10 @@ fn a_tag_in_no_image_is_attributed_by_its_block_pointers() {
         );
         assert_eq!(pointing.place.as_ref().unwrap().0.name, "amdacpbus2+0x2468");
         let by_images = engine.attribution(tag("Qx7z"), None);
-        assert!(by_images.owners.best().is_none(), "nothing else tells");
+        assert!(
+            by_images.owners.best().is_none(),
+            "only block contents name the owner"
+        );
         let attribution = engine.attribution(tag("Qx7z"), Some(&index));
         let owner = attribution.owners.best().unwrap();
         assert_eq!(
@@ -469,7 +472,7 @@ fn a_process_with_a_handle_leak_is_named_with_its_share() {
     handle_table(&mut machine, object, &events);
     let (_folder, engine, index) = open(&machine);
     let found = engine.objects(&index, tag("Even"), 0, &|| true).unwrap();
-    let first = found.holders.first().expect("someone holds them");
+    let first = found.holders.first().expect("no tag points to the blocks");
     assert_eq!(first.process.at, object);
     assert_eq!(first.handles, events.len() as u64);
     assert!(!first.process.image.is_empty());

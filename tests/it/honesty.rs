@@ -81,7 +81,10 @@ fn a_layout_with_a_size_that_the_kernel_contradicts_is_not_used() {
     let (none, why) = processes::running(engine.kernel());
     assert!(none.is_empty() && why.is_some(), "{none:?}");
     let report = format!("{:?}", engine.diagnose(&index));
-    assert!(!report.contains("\".exe\""), "a name that is none");
+    assert!(
+        !report.contains("\".exe\""),
+        "an extension alone is not a name"
+    );
 }
 
 #[test]

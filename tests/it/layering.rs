@@ -278,7 +278,10 @@ fn modules_import_only_allowed_modules() {
     let mut wrong = Vec::new();
     for (room, allowed) in MAY_IMPORT {
         let own = |m: &&Module| m.first().is_some_and(|first| first == room);
-        assert!(house.modules.keys().any(|m| own(&m)), "there is no {room}");
+        assert!(
+            house.modules.keys().any(|m| own(&m)),
+            "no module belongs to {room}"
+        );
         for module in house.modules.keys().filter(own) {
             for (path, owner) in house.uses(module) {
                 let shared = match room {

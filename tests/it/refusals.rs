@@ -48,7 +48,7 @@ refused! {
     a_minidump_of_a_program: UserMinidump, "user-mode minidump", "MEMORY.DMP";
     a_dump_of_arm64: Arm64, "ARM64", "x64 dumps only";
     an_encrypted_dump: Encrypted, "encrypted", "key";
-    a_type_nobody_writes: UnknownType, "0x77", "are read";
+    a_type_that_windows_does_not_write: UnknownType, "0x77", "are read";
     an_empty_file: Empty, "empty (0 bytes)", "copy it again";
     a_file_of_zeros: Zeros, "starts with zeros", "next boot";
     a_text_file: Text, "not a Windows kernel dump", "MEMORY.DMP";

@@ -230,25 +230,21 @@ impl Census {
 
     /// The coverage, as a sentence without its full stop.
     pub fn coverage(&self) -> String {
-        let read = match self.sampled == self.population {
-            true => format!("all {} blocks were read", count(self.population)),
-            false => format!(
-                "{} of {} blocks were read, evenly sampled",
-                count(self.sampled),
-                count(self.population)
-            ),
+        let mut out = match (self.population, self.read()) {
+            (0, _) => "there are no blocks in use".into(),
+            (1, 0) => return "the one block is not in the dump".into(),
+            (1, _) => "the one block was read".into(),
+            (all, read) if all == read => format!("all {} blocks were read", count(all)),
+            (all, read) => format!("{} of {} blocks were read", count(read), count(all)),
         };
-        let mut out = match self.population {
-            0 => "there are no blocks in use".into(),
-            1 => "the one block was read".into(),
-            _ => read,
-        };
-        if self.unreadable > 0 {
-            let unreadable = count(self.unreadable);
-            out += &format!("; {unreadable} of them are not in the dump");
+        if self.sampled < self.population {
+            out += ", evenly sampled";
         }
         if self.longer > 0 {
             out += &format!(", the first {} bytes of each", count(LIMIT));
+        }
+        if self.unreadable > 0 {
+            out += &format!("; {} not in the dump", count(self.unreadable));
         }
         out
     }
@@ -275,12 +271,12 @@ impl Pointing {
         let mut out = format!(
             "{:.1}% of the blocks ({} of {} read) point into it",
             anywhere * 100.0,
-            self.blocks,
-            census.read()
+            count(self.blocks),
+            count(census.read())
         );
         out += &match self.at_offset == self.blocks {
             true => format!(" at +{:#x}", self.offset),
-            false => format!(", {} of them at +{:#x}", self.at_offset, self.offset),
+            false => format!(", {} of them at +{:#x}", count(self.at_offset), self.offset),
         };
         if let Some((place, count)) = &self.place {
             let most = match *count == self.at_offset {

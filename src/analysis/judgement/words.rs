@@ -1,5 +1,7 @@
 //! Formats numbers for sentences: one form for each kind of value.
 
+pub use crate::characters::grouped as count;
+
 /// A share between 0 and 1 as `97.0%`.
 pub fn percent(share: f64) -> String {
     format!("{:.1}%", share * 100.0)
@@ -15,19 +17,6 @@ pub fn size(bytes: u64) -> String {
         ..1_073_741_824.0 => format!("{:.1} MB", bytes / KB / KB),
         _ => format!("{:.1} GB", bytes / KB / KB / KB),
     }
-}
-
-/// A count with thousands separators: `122,125`.
-pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// Seconds as `1 d 02:00`, or `02:00` if less than a day.

@@ -8,6 +8,7 @@ use crate::analysis::judgement::diagnosis::Finding;
 use crate::analysis::judgement::lockstep::Group;
 use crate::analysis::judgement::words::percent;
 use crate::analysis::references::{Confidence, Reference, References};
+use crate::characters::grouped;
 use crate::memory::Va;
 use crate::pool::index::Snapshot;
 use crate::pool::{Pool, Tag};
@@ -188,8 +189,8 @@ fn points_at(census: &Census, tag: Tag) -> Option<(u64, f64)> {
 
 fn family(family: &census::Family, read: u64) -> String {
     let size = match family.sizes {
-        (a, b) if a == b => format!("{a} bytes"),
-        (a, b) => format!("{a} to {b} bytes"),
+        (a, b) if a == b => format!("{} bytes", grouped(a)),
+        (a, b) => format!("{} to {} bytes", grouped(a), grouped(b)),
     };
     let mut out = format!(
         "{} share one layout ({size}), for example {}",
@@ -255,9 +256,12 @@ fn place(r: &Reference) -> String {
 }
 
 fn searched(references: &References) -> String {
-    let all = references.pages_searched + references.pages_missing;
+    let all = grouped(references.pages_searched + references.pages_missing);
     match references.pages_missing {
         0 => format!("all {all} image pages were searched"),
-        missing => format!("{missing} of {all} image pages are not in the dump"),
+        missing => format!(
+            "{} of {all} image pages are not in the dump",
+            grouped(missing)
+        ),
     }
 }

@@ -26,7 +26,10 @@ impl Engine {
             Request::Handles(handles) => self.handles_of(handles),
             Request::Processes(processes) => self.processes_like(processes),
             Request::Type(ty) => self.structure(ty),
-            Request::Code { at, count } => address_of(at).and_then(|at| self.code_at(at, *count)),
+            Request::Code { at, count, to } => {
+                let to = to.as_ref().map(address_of).transpose();
+                to.and_then(|to| self.code_at(address_of(at)?, *count, to))
+            }
             Request::Verifier(wanted) => self.verifier_records(wanted),
             Request::CodeBefore { at, count } => {
                 address_of(at).and_then(|at| self.code_before(at, *count))

@@ -1,5 +1,6 @@
 //! A table, or lines in the debugger's layout.
 
+use crate::characters::grouped;
 use crate::memory::Va;
 
 /// A value in a listing.
@@ -84,7 +85,9 @@ impl Listing {
         if all > MOST_ROWS {
             self.rows.truncate(MOST_ROWS);
             self.notes.push(format!(
-                "only the first {MOST_ROWS} of {all} rows are listed"
+                "only the first {} of {} rows are listed",
+                grouped(MOST_ROWS as u64),
+                grouped(all as u64)
             ));
         }
         self

@@ -1,5 +1,6 @@
 //! Lookaside lists, PoolMon's list, and the totals of the file cache.
 
+use crate::characters::grouped;
 use crate::command::request::{PoolChoice, PoolMon, SortBy};
 use crate::memory::PAGE_SIZE;
 use crate::pool::TagPattern;
@@ -35,7 +36,7 @@ pub fn sizes_of(index: &Snapshot, pattern: &TagPattern) -> Listing {
     if index.left_out > 0 {
         out.notes.push(format!(
             "{} allocations are not listed because of the memory limit",
-            index.left_out
+            grouped(index.left_out)
         ));
     }
     out.bounded()
@@ -73,6 +74,8 @@ pub fn pool_mon(machine: &dyn Machine, wanted: &PoolMon) -> Result<Listing, NoAc
     let per = |s: &Usage| s.bytes.checked_div(s.outstanding).unwrap_or(0);
     let key = |s: &Usage| match wanted.sort.unwrap_or(SortBy::Tag) {
         SortBy::Tag => 0,
+        // Wrapped counters cannot be compared.
+        SortBy::Allocs | SortBy::Frees if s.wrapped => 0,
         SortBy::Allocs => s.allocs,
         SortBy::Frees => s.frees,
         SortBy::Outstanding => s.outstanding,
@@ -96,12 +99,18 @@ pub fn pool_mon(machine: &dyn Machine, wanted: &PoolMon) -> Result<Listing, NoAc
     if rows.is_empty() {
         out.notes.push("no tag matches the switches".into());
     }
+    if rows.iter().any(|(_, _, side, _)| side.wrapped) {
+        out.notes.push(
+            "counters of allocations and frees that have wrapped are not shown; diff and bytes are right".into(),
+        );
+    }
     for (tag, name, side, binary) in rows {
+        let since_boot = |count: u64| (!side.wrapped).then_some(count);
         out.push(vec![
             tag.to_string().into(),
             name.into(),
-            side.allocs.into(),
-            side.frees.into(),
+            since_boot(side.allocs).into(),
+            since_boot(side.frees).into(),
             side.outstanding.into(),
             side.bytes.into(),
             per(&side).into(),
@@ -167,7 +176,8 @@ impl Engine {
         ] {
             if let Some(pages) = line.pages {
                 out.notes.push(format!(
-                    "{name}: {pages} ({} MB)",
+                    "{name}: {} ({} MB)",
+                    grouped(pages),
                     pages.saturating_mul(PAGE_SIZE) >> 20
                 ));
             }

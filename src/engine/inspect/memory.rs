@@ -6,7 +6,7 @@ use crate::command::Refusal;
 use crate::command::request::{End, Memory, Shape, address_of};
 use crate::memory::Va;
 
-use super::listing::Listing;
+use super::listing::{Listing, Value};
 use crate::engine::Engine;
 
 /// Maximum number of bytes that a command shows.
@@ -86,7 +86,26 @@ impl Engine {
     }
 
     /// Instructions from an address, as far as the bytes are in the dump.
-    pub(super) fn code_at(&self, at: Va, count: u64) -> Result<Listing, Refusal> {
+    pub(super) fn code_at(&self, at: Va, count: u64, to: Option<Va>) -> Result<Listing, Refusal> {
+        if let Some(to) = to {
+            // The instruction at the end address is the last one.
+            let length = to.0.checked_sub(at.0).and_then(|n| n.checked_add(1));
+            let length = length.filter(|n| *n <= MOST_BYTES).ok_or_else(|| {
+                Refusal(format!(
+                    "u: the end {to} is not within {MOST_BYTES:x} bytes of {at}"
+                ))
+            })?;
+            let (mut out, _) = self.decoded(at, length + LONGEST - 1, u64::MAX)?;
+            let inside =
+                |row: &Vec<Value>| matches!(row.first(), Some(Value::Address(va)) if *va <= to);
+            let kept = out.rows.iter().take_while(|row| inside(row)).count();
+            out.rows.truncate(kept);
+            if let Some(lines) = &mut out.lines {
+                // The first line is the symbol.
+                lines.truncate(kept + 1);
+            }
+            return Ok(out);
+        }
         let length = count.saturating_mul(LONGEST).min(MOST_BYTES);
         let (mut out, _) = self.decoded(at, length, count)?;
         if (out.rows.len() as u64) < count {

@@ -3,10 +3,12 @@
 use crate::analysis::objects::handles;
 use crate::analysis::objects::header::Reader;
 use crate::analysis::objects::processes::{self, Process};
+use crate::characters::grouped;
 use crate::command::Refusal;
 use crate::command::request::{Handles, Processes, address_of, wildcard};
 use crate::memory::Va;
 use crate::pool::Tag;
+use crate::pool::block::State;
 
 use crate::engine::Engine;
 
@@ -30,9 +32,18 @@ impl Engine {
         let space = self.space_of(at);
         let header = Va(at.0.wrapping_sub(body));
         // The user may give the address of the object or of its header.
-        let found = reader
-            .at_header(space, header)
-            .or_else(|| reader.at_header(space, at));
+        // Any bytes can look like a header: in pool, the block has to hold this object.
+        let block = self.pool_page(at).ok().and_then(|page| {
+            let mut blocks = page.blocks.into_iter();
+            blocks.find(|b| b.holds_address && b.block.state != State::Free)
+        });
+        let in_block = block.map(|b| reader.in_block(space, &b.block).map(|o| o.header));
+        let found = [header, at].into_iter().find_map(|header| {
+            let object = reader.at_header(space, header)?;
+            in_block
+                .is_none_or(|of_block| of_block == Some(object.header))
+                .then_some(object)
+        });
         let Some(object) = found else {
             let why = space.u64(header).err();
             return Err(Refusal(match why {
@@ -217,17 +228,21 @@ impl Engine {
         out.notes.extend(broken);
         if unreadable > 0 {
             out.notes.push(format!(
-                "handle tables of {unreadable} processes can't be read"
+                "handle tables of {} processes can't be read",
+                grouped(unreadable)
             ));
         }
         if gone > 0 {
             out.notes.push(format!(
-                "{gone} processes have no handle table in this dump: they have ended, or it was not written"
+                "{} processes have no handle table in this dump: they have ended, or it was not written",
+                grouped(gone)
             ));
         }
         if budget == 0 {
-            out.notes
-                .push(format!("counting stopped after {MOST_HANDLES} handles"));
+            out.notes.push(format!(
+                "counting stopped after {} handles",
+                grouped(MOST_HANDLES)
+            ));
         }
         if out.rows.is_empty() {
             let what = kind.map_or_else(String::new, |k| format!(" to {} objects", k.name));

@@ -1,7 +1,7 @@
 //! `dt`: the fields of a structure and their values.
 
 use crate::command::Refusal;
-use crate::command::request::{TypeAt, address_of};
+use crate::command::request::{TypeAt, address_of, wildcard};
 use crate::memory::Va;
 use crate::symbols::Field;
 
@@ -21,8 +21,19 @@ impl Engine {
             None => format!("_{}", wanted.name),
         };
         let Some(mut fields) = symbols.fields(&name) else {
-            let similar = symbols.types_like(&wanted.name);
+            let pattern = wanted.name.contains(['*', '?']);
+            let mut similar = symbols.types_like(wanted.name.trim_matches(['*', '?']));
+            if pattern {
+                let lower = wanted.name.to_ascii_lowercase();
+                similar.retain(|name| {
+                    wildcard(lower.as_bytes(), name.to_ascii_lowercase().as_bytes())
+                });
+            }
             return Err(Refusal(match similar.is_empty() {
+                false if pattern => format!(
+                    "dt: wildcards are not available here: write one type, for example one of {}",
+                    similar.join(", ")
+                ),
                 true => format!(
                     "{}: no such type is known; all types need the PDB of nt (`poolscope symbols DUMP`)",
                     wanted.name
@@ -88,6 +99,13 @@ impl Engine {
             },
         );
         out.lines = Some(lines);
+        if wanted.deep {
+            out.notes.push(
+                "-r: one level is shown, as the types of fields are not known; `dt TYPE ADDRESS` \
+                    shows a field that is a structure"
+                    .into(),
+            );
+        }
         match symbols.type_origin(&name) {
             "pdb" => {}
             "built-in" => out

@@ -1,6 +1,7 @@
 //! `!verifier`: the state of Driver Verifier, its drivers, their blocks, and its log.
 
 use crate::analysis::verifier::NAMES;
+use crate::characters::grouped;
 use crate::command::Refusal;
 use crate::command::request::Verifier as Wanted;
 use crate::engine::Engine;
@@ -150,13 +151,16 @@ impl Engine {
         out.lines = Some(lines);
         if all > MOST_RECORDS {
             out.notes.push(format!(
-                "only the newest {MOST_RECORDS} of {all} records are listed; `stacks ADDRESS` searches all"
+                "only the newest {} of {} records are listed; `stacks ADDRESS` searches all",
+                grouped(MOST_RECORDS as u64),
+                grouped(all as u64)
             ));
         }
         if read.damaged + read.unreadable > 0 {
             out.notes.push(format!(
                 "{} records are damaged, {} can't be read",
-                read.damaged, read.unreadable
+                grouped(read.damaged),
+                grouped(read.unreadable)
             ));
         }
         out

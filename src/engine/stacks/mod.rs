@@ -9,6 +9,7 @@ mod names;
 
 use serde::{Deserialize, Serialize};
 
+use crate::characters::grouped;
 use crate::kernel::etw::Trace;
 use crate::kernel::verifier::{Event, Kinds, Order, Verifier};
 use crate::memory::Va;
@@ -217,13 +218,13 @@ impl Stacks {
         if c.damaged > 0 && verifier.log.is_some() {
             self.warnings.push(format!(
                 "{} of Driver Verifier's records are damaged and not used",
-                c.damaged
+                grouped(c.damaged)
             ));
         }
         if c.unreadable > 0 {
             self.warnings.push(format!(
                 "{} records of Driver Verifier's log can't be read",
-                c.unreadable
+                grouped(c.unreadable)
             ));
         }
         if c.unknown_events > 0 {
@@ -233,7 +234,7 @@ impl Stacks {
             };
             self.notes.push(format!(
                 "{} records may be of an allocation or of a free: {why}",
-                c.unknown_events
+                grouped(c.unknown_events)
             ));
         }
         if matches!(of, StacksOf::Tag(_)) {
@@ -244,17 +245,19 @@ impl Stacks {
     /// Adds notes on the number of live blocks with records.
     fn tell_blocks(&mut self) {
         let c = &self.coverage;
-        let Some(live) = c.live_blocks else {
+        let Some(live) = c.live_blocks.map(grouped) else {
             return;
         };
         if c.log_length > 0 {
-            self.notes
-                .push(format!("{} of {live} blocks are in the log", c.in_log));
+            self.notes.push(format!(
+                "{} of {live} blocks are in the log",
+                grouped(c.in_log)
+            ));
         }
         if !c.drivers.is_empty() {
             self.notes.push(format!(
                 "{} of {live} blocks are on the lists of verified drivers ({})",
-                c.in_pool,
+                grouped(c.in_pool),
                 c.drivers.join(", ")
             ));
         }
@@ -277,7 +280,8 @@ impl Stacks {
         let note = match ambiguous {
             0 => return,
             n => format!(
-                "{n} records name an address at which several sessions have a block of the tag: which one is not recorded"
+                "{} records name an address at which several sessions have a block of the tag: which one is not recorded",
+                grouped(n)
             ),
         };
         if !self.notes.contains(&note) {

@@ -61,10 +61,13 @@ impl Fleet {
     }
 
     fn head(&self) -> String {
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
         format!(
-            "{} dumps of {} machines; {} without findings; {} not readable",
+            "{} dump{} of {} machine{}; {} without findings; {} not readable",
             grouped(self.dumps),
+            plural(self.dumps),
             grouped(self.hosts),
+            plural(self.hosts),
             grouped(self.without_findings),
             grouped(self.skipped.len() as u64)
         )

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::characters::grouped;
 use crate::memory::Va;
 use crate::pool::legacy::Encoding;
 
@@ -209,12 +210,12 @@ impl IndexBuilder {
         let totals = &finished.totals;
         let mut notes = self.notes.clone();
         if !totals.damaged.is_empty() {
-            notes.push(format!("pool pages with a damaged chain of blocks: {}; blocks behind the damage may be missing", totals.damaged.len()));
+            notes.push(format!("pool pages with a damaged chain of blocks: {}; blocks behind the damage may be missing", grouped(totals.damaged.len() as u64)));
         }
         if totals.unplaced_bytes > 0 {
             notes.push(format!(
                 "{} bytes of heap segments could not be parsed: headers that are damaged, paged out or not in the dump",
-                totals.unplaced_bytes
+                grouped(totals.unplaced_bytes)
             ));
         }
         if totals.doubted > 0 {

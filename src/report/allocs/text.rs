@@ -7,7 +7,7 @@ use crate::pool::Tag;
 use crate::pool::block::{Backend, Block, State};
 
 use super::super::page::pool_name;
-use super::super::text::plain_address;
+use super::super::text::{grouped, plain_address};
 use super::{Allocs, sizes_line};
 
 pub(super) fn write(answer: &Allocs<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -34,10 +34,20 @@ pub(super) fn write(answer: &Allocs<'_>, out: &mut dyn Write) -> io::Result<()> 
         }
     }
     let s = answer.summary();
-    write!(out, "\n{} allocations, {} bytes", s.allocations, s.bytes)?;
+    write!(
+        out,
+        "\n{} allocations, {} bytes",
+        grouped(s.allocations),
+        grouped(s.bytes)
+    )?;
     match s.heuristic_allocations {
         0 => writeln!(out)?,
-        n => writeln!(out, "; heuristic: {n}, {} bytes", s.heuristic_bytes)?,
+        n => writeln!(
+            out,
+            "; heuristic: {} allocations, {} bytes",
+            grouped(n),
+            grouped(s.heuristic_bytes)
+        )?,
     }
     if let Some(sizes) = sizes_line(&s.sizes, answer.0.summary.left_out == 0) {
         writeln!(out, "{sizes}")?;

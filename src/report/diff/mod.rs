@@ -220,9 +220,9 @@ impl Diff {
         let of = |trend| counts.get(&trend).copied().unwrap_or(0);
         format!(
             "{} tags; not listed: {} unchanged, {} with fewer than two known values (JSON and CSV have all)",
-            self.changes.len(),
-            of(Some(Trend::Unchanged)),
-            of(None)
+            grouped(self.changes.len() as u64),
+            grouped(of(Some(Trend::Unchanged)) as u64),
+            grouped(of(None) as u64)
         )
     }
 }

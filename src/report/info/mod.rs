@@ -273,10 +273,10 @@ impl Info {
         if let Some(image) = &i.image {
             rows.extend(image.rows());
         }
-        rows.push(("Modules", i.modules.to_string()));
+        rows.push(("Modules", grouped(i.modules)));
         rows.push((
             "Pool trackers",
-            format!("{} tags in {} tables", i.tags, i.tracker_tables),
+            format!("{} tags in {} tables", grouped(i.tags), i.tracker_tables),
         ));
         for region in &i.pool_regions {
             let RegionRecord {

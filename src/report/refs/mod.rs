@@ -207,8 +207,11 @@ pub fn search_command(tag: Tag) -> String {
 
 /// The coverage of the images, as a sentence.
 pub fn coverage(found: &References) -> String {
-    let all = found.pages_searched + found.pages_missing;
-    let mut out = format!("searched {} of {all} image pages", found.pages_searched);
+    let mut out = format!(
+        "searched {} of {} image pages",
+        grouped(found.pages_searched),
+        grouped(found.pages_searched + found.pages_missing)
+    );
     if found.pages_missing > 0 {
         out +=
             "; the others are not in the dump (discarded or paged out): absence is not conclusive";
@@ -324,8 +327,8 @@ impl ModuleRow {
             self.module,
             self.role.replace('_', " "),
             self.confidence.unwrap_or("unknown"),
-            self.pages_readable,
-            self.pages
+            grouped(self.pages_readable),
+            grouped(self.pages)
         )
     }
 }

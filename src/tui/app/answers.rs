@@ -225,6 +225,7 @@ impl App {
                 }),
                 Screen::Report(view) if view.awaited == number => {
                     view.awaited = 0;
+                    view.whole = true;
                     view.text = Some(match view.typed {
                         Some(_) => why.to_owned(),
                         None => format!("There is no report: {why}"),

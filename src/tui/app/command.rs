@@ -170,7 +170,10 @@ impl App {
         let Some(pattern) = &wanted.pattern else {
             return self.tags.set_filter(&self.model, "");
         };
-        let filter = format!("tag = \"{}\"", pattern.typed());
+        let known = self.model.tags.iter().map(|row| row.usage.tag);
+        let meant = pattern.meant_among(known).map(TagPattern::of);
+        let pattern = meant.as_ref().unwrap_or(pattern);
+        let filter = format!("tag = \"{}\"", pattern.shown());
         self.tags.set_filter(&self.model, &filter)?;
         // WinDbg sorts by one pool but shows both, so a tag that is named stays visible
         // even if it is not in that pool.
@@ -208,7 +211,13 @@ impl App {
         {
             let typed = pattern.typed();
             let count = self.matching(pattern).len();
+            let flags = match find.pool {
+                PoolChoice::Nonpaged => Some(2),
+                PoolChoice::Paged => Some(4),
+                _ => Some(0),
+            };
             self.pool_used(PoolUsed {
+                flags,
                 pattern: find.tag,
                 ..PoolUsed::default()
             })?;
@@ -255,13 +264,8 @@ impl App {
                 )),
             };
         };
-        // Zero bytes at the end of a tag are shown as dots, and the user does not type them.
-        let mut known = self.model.tags.iter().map(|row| row.usage.tag);
-        if known.clone().any(|t| t == tag) {
-            return Ok(tag);
-        }
-        let blanks = |t: Tag| t.bytes().map(|b| if b == 0 { b' ' } else { b });
-        Ok(known.find(|t| blanks(*t) == tag.bytes()).unwrap_or(tag))
+        let known = self.model.tags.iter().map(|row| row.usage.tag);
+        Ok(pattern.meant_among(known).unwrap_or(tag))
     }
 
     /// The tag of an object type: given as a tag, or as a type name that starts with the
@@ -339,14 +343,13 @@ impl App {
             return Ok(());
         }
         self.show_tags();
-        if let Some(pool) = wanted.pool {
-            self.tags.pool = match pool {
-                PoolChoice::Nonpaged => Pool::Nonpaged,
-                PoolChoice::Paged => Pool::Paged,
-                _ => Pool::Both,
-            };
-        }
-        let one = |p: &TagPattern| format!("tag = \"{}\"", p.typed());
+        // As in PoolMon: without -p, both pools.
+        self.tags.pool = match wanted.pool {
+            Some(PoolChoice::Nonpaged) => Pool::Nonpaged,
+            Some(PoolChoice::Paged) => Pool::Paged,
+            _ => Pool::Both,
+        };
+        let one = |p: &TagPattern| format!("tag = \"{}\"", p.shown());
         let only: Vec<String> = wanted.only.iter().map(one).collect();
         let mut filter = match only.as_slice() {
             [] => String::new(),
@@ -354,7 +357,7 @@ impl App {
         };
         for except in &wanted.except {
             let and = if filter.is_empty() { "" } else { " and " };
-            filter += &format!("{and}tag != \"{}\"", except.typed());
+            filter += &format!("{and}tag != \"{}\"", except.shown());
         }
         self.tags.set_filter(&self.model, &filter)?;
         if let Some(order) = wanted.sort {

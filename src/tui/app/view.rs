@@ -45,7 +45,7 @@ pub fn draw(app: &App, buffer: &mut Buffer) {
             None => body(app, buffer, areas.body),
         },
     }
-    status_line(app, buffer, areas.status);
+    status_line(app, buffer, (areas.body, areas.status));
     match &app.prompt {
         Some(prompt) => status::prompt(buffer, areas.hints, theme, &app.keys, prompt),
         None => status::hints(buffer, areas.hints, theme, &app.keys, app.context()),
@@ -172,7 +172,7 @@ fn draw_verdict(app: &App, buffer: &mut Buffer, area: Rect) {
     }
 }
 
-fn status_line(app: &App, buffer: &mut Buffer, area: Rect) {
+fn status_line(app: &App, buffer: &mut Buffer, (body, area): (Rect, Rect)) {
     let theme = &app.theme;
     let wide = area.width >= 100;
     let missing = app.model.missing.as_ref();
@@ -186,12 +186,19 @@ fn status_line(app: &App, buffer: &mut Buffer, area: Rect) {
             _ => format!("{walk}; {HINT}"),
         };
     }
-    let (text, style) = match (&app.message, &app.failure, &fetch, &app.index.stage) {
-        (Some(message), ..) => (message, Style::new()),
-        (None, Some(failure), ..) => (failure, theme.alarm()),
-        (None, None, Some(fetch), _) => (fetch, Style::new()),
-        (None, None, None, Stage::Failed(_) | Stage::Cancelled) => (&walk, theme.doubt()),
-        (None, None, None, _) => (&walk, Style::new()),
+    let told = match (&app.message, &app.failure) {
+        (Some(message), _) => Some((message.as_str(), Style::new())),
+        (None, Some(failure)) => Some((failure.as_str(), theme.alarm())),
+        (None, None) => None,
+    };
+    if let Some(told) = told {
+        status::message(buffer, (body, area), theme, told, &app.position());
+        return;
+    }
+    let (text, style) = match (&fetch, &app.index.stage) {
+        (Some(fetch), _) => (fetch, Style::new()),
+        (None, Stage::Failed(_) | Stage::Cancelled) => (&walk, theme.doubt()),
+        (None, _) => (&walk, Style::new()),
     };
     status::status(buffer, area, theme, (text, style), &app.position());
 }

@@ -205,9 +205,13 @@ impl Glob {
     }
 
     fn is(&self, text: &str) -> bool {
-        let text: Vec<char> = self.folded(text).trim_end().chars().collect();
-        let pattern: Vec<char> = self.text.trim_end().chars().collect();
-        fits(&pattern, &text)
+        let text = self.folded(text);
+        let is = |pattern: &str, text: &str| {
+            let pattern: Vec<char> = pattern.chars().collect();
+            fits(&pattern, &text.chars().collect::<Vec<char>>())
+        };
+        // A tag's blanks at the end need not be typed, but `Irp?` matches `Irp `.
+        is(self.text.trim_end(), text.trim_end()) || is(&self.text, &text)
     }
 
     fn is_in(&self, text: &str) -> bool {
@@ -607,6 +611,7 @@ mod tests {
             "tag = \"Leak\"",
             "tag = leak unknown tag=?eak",
             "tag !~ x",
+            "tag != Leak?",
         ] {
             assert_eq!(asks(holds), Ok(true), "{holds}");
         }

@@ -23,26 +23,33 @@ pub fn draw(buffer: &mut Buffer, area: Rect, theme: &Theme, shown: &Option<Previ
     };
     let text = format!("Preview of {}", preview.tag);
     pane_title(buffer, title, theme, &text, false);
-    let (left, right) = split_left(body, body.width / 2);
-    draw_lines(buffer, left, theme, &left_lines(preview, left.width));
-    draw_lines(buffer, right, theme, &right_lines(preview));
+    // Names of calls need more room than sizes.
+    let (left, right) = split_left(body, body.width * 11 / 20);
+    draw_lines(buffer, left, theme, &left_lines(preview, left));
+    draw_lines(buffer, right, theme, &right_lines(preview, right));
 }
 
 /// A label (empty on continuation lines) and its text.
 type Line = (&'static str, String);
 
-fn left_lines(preview: &Preview, width: u16) -> Vec<Line> {
-    if let Some(why) = &preview.failed {
-        return vec![("Error", why.clone())];
-    }
+/// Cells of a line after its label.
+fn room(area: Rect) -> usize {
+    usize::from(area.width.saturating_sub(LABEL + 2)).max(20)
+}
+
+fn left_lines(preview: &Preview, area: Rect) -> Vec<Line> {
+    let room = room(area);
     let mut out = Vec::new();
+    if let Some(why) = &preview.failed {
+        labelled(&mut out, "Error", wrap(why, room).into_iter());
+        return out;
+    }
     let owner = match (&preview.owner, preview.whole) {
         (Some(owner), _) => owner.clone(),
         (None, true) => "unknown".into(),
         (None, false) => "computing…".into(),
     };
-    out.push(("Owner", owner));
-    let room = usize::from(width.saturating_sub(LABEL + 2)).max(20);
+    labelled(&mut out, "Owner", wrap(&owner, room).into_iter().take(2));
     let reasons = preview.reasons.iter().flat_map(|r| wrap(r, room));
     labelled(&mut out, "Evidence", reasons.take(3));
     let count = match preview.reference_count {
@@ -52,12 +59,22 @@ fn left_lines(preview: &Preview, width: u16) -> Vec<Line> {
     };
     if !count.is_empty() {
         out.push(("References", count));
-        out.extend(preview.references.iter().map(|r| ("", r.clone())));
+        for reference in &preview.references {
+            // A long name goes on in the next line; a reference without room is left out.
+            let mut pieces = wrap(reference, room.saturating_sub(2));
+            for piece in pieces.iter_mut().skip(1) {
+                piece.insert_str(0, "  ");
+            }
+            if out.len() + pieces.len() > usize::from(area.height) {
+                break;
+            }
+            labelled(&mut out, "", pieces.into_iter());
+        }
     }
     out
 }
 
-fn right_lines(preview: &Preview) -> Vec<Line> {
+fn right_lines(preview: &Preview, area: Rect) -> Vec<Line> {
     let mut out = Vec::new();
     let sizes = preview.sizes.iter().map(|(size, count, share)| {
         format!(
@@ -74,10 +91,23 @@ fn right_lines(preview: &Preview) -> Vec<Line> {
     if more > 0 {
         out.push(("", format!("{} further sizes", grouped(more))));
     }
+    // The first text is the longest: it may use the lines that others leave.
+    let lines = usize::from(area.height).saturating_sub(out.len());
+    let spare = lines.saturating_sub(preview.texts.len());
     let texts = preview
         .texts
         .iter()
-        .map(|(va, text)| format!("{va} {text}"));
+        .enumerate()
+        .flat_map(|(at, (va, text))| {
+            let text = format!("{va} {text}");
+            match at {
+                0 => wrap(&text, room(area))
+                    .into_iter()
+                    .take(spare + 1)
+                    .collect(),
+                _ => vec![text],
+            }
+        });
     labelled(&mut out, "Text", texts);
     if preview.texts.is_empty() && preview.failed.is_none() {
         let (read, unread) = preview.read;
@@ -100,7 +130,7 @@ fn labelled(out: &mut Vec<Line>, label: &'static str, lines: impl Iterator<Item 
 }
 
 fn draw_lines(buffer: &mut Buffer, area: Rect, theme: &Theme, lines: &[Line]) {
-    let room = usize::from(area.width.saturating_sub(LABEL + 2));
+    let room = room(area);
     for (y, (label, text)) in lines.iter().take(area.height.into()).enumerate() {
         put(buffer, area, 1, y as u16, label, theme.heading());
         let text = cut(text, room, theme);

@@ -9,7 +9,9 @@ use ratatui::style::Style;
 
 use crate::tui::input::query::TextFilter;
 use crate::tui::terminal::theme::{Kind, Theme};
-use crate::tui::widgets::draw::{pieces, put, split_top, style_line, without_tabs, wrap};
+use crate::tui::widgets::draw::{
+    pieces, put, split_top, style_line, width as width_of, without_tabs, wrap,
+};
 use crate::tui::widgets::list::{Cursor, around};
 use crate::tui::widgets::pane::pane_title;
 
@@ -124,7 +126,21 @@ impl ReportView {
         let mut out = Vec::new();
         if self.typed.is_some() {
             for line in text.lines() {
-                push(&mut out, &without_tabs(line), cells, What::Plain, 0);
+                let whole = without_tabs(line);
+                match line.split_once('\t') {
+                    // The words behind the numbers of a row have lines of their own where
+                    // the row is too long.
+                    Some((row, words)) if !row.is_empty() && width_of(&whole) > cells => {
+                        push(&mut out, row.trim_end(), cells, What::Plain, 0);
+                        let start = out.len();
+                        let words = format!("        {}", without_tabs(words));
+                        push(&mut out, &words, cells, What::Plain, 0);
+                        if let Some(line) = out.get_mut(start) {
+                            line.first = false;
+                        }
+                    }
+                    _ => push(&mut out, &whole, cells, What::Plain, 0),
+                }
             }
             return out;
         }
@@ -491,5 +507,23 @@ Coverage
         assert_eq!(view.selected(80).unwrap().text, "Coverage");
         view.next_section(80);
         assert!(view.selected(80).unwrap().text.starts_with("Tag 'Leak'"));
+    }
+
+    #[test]
+    fn the_words_of_a_long_row_have_lines_of_their_own() {
+        let mut view = ReportView::of_command(crate::command::Request::Vm);
+        let row = " Leak       601    615424000          0            0";
+        view.text = Some(format!(
+            " Tag\n{row}\tUNKNOWN pooltag 'Leak', please update"
+        ));
+        let lines = |width| -> Vec<String> {
+            let lines = view.lines(width, false).into_iter();
+            lines.map(|line| line.text).collect()
+        };
+        assert_eq!(lines(120).len(), 2);
+        assert_eq!(
+            lines(80),
+            [" Tag", row, "        UNKNOWN pooltag 'Leak', please update"]
+        );
     }
 }

@@ -12,7 +12,7 @@ use crate::tui::data::model::{MissingPdb, Model};
 use crate::tui::input::keys::{Context, KeyMap};
 use crate::tui::input::prompt::Prompt;
 use crate::tui::terminal::theme::Theme;
-use crate::tui::widgets::draw::{cut, pieces, put, width};
+use crate::tui::widgets::draw::{cut, pieces, put, unfinished, width, wrap};
 
 /// The first line: the file, and as many facts as fit.
 pub fn title(buffer: &mut Buffer, area: Rect, theme: &Theme, model: &Model) {
@@ -171,6 +171,46 @@ pub fn status(buffer: &mut Buffer, area: Rect, theme: &Theme, text: (&str, Style
     put(buffer, area, 0, 0, &cut(text.0, room, theme), text.1);
     let x = usize::from(area.width).saturating_sub(width(row));
     put(buffer, area, x as u16, 0, row, theme.quiet());
+}
+
+/// The same for a message, which says at its end what to do: where the line is too short,
+/// it covers the last lines of the screen above, at most half of it.
+pub fn message(
+    buffer: &mut Buffer,
+    (above, area): (Rect, Rect),
+    theme: &Theme,
+    text: (&str, Style),
+    row: &str,
+) {
+    let room = usize::from(area.width).saturating_sub(width(row) + 2);
+    let mut lines = wrap(text.0, room);
+    let most = usize::from(above.height / 2) + 1;
+    if lines.len() > most {
+        lines.truncate(most);
+        if let Some(last) = lines.last_mut() {
+            *last = unfinished(last, room, theme);
+        }
+    }
+    let Some((last, before)) = lines.split_last() else {
+        return;
+    };
+    let count = before.len() as u16;
+    let first = above.bottom().saturating_sub(count);
+    let covered = Rect::new(above.x, first, above.width, count);
+    for y in 0..count {
+        put(
+            buffer,
+            covered,
+            0,
+            y,
+            &" ".repeat(above.width.into()),
+            Style::reset(),
+        );
+    }
+    for (y, line) in (0u16..).zip(before) {
+        put(buffer, covered, 0, y, line, text.1);
+    }
+    status(buffer, area, theme, (last, text.1), row);
 }
 
 /// The key hints of a context, as many as fit.

@@ -78,6 +78,10 @@ fn the_preview_shows_the_selected_tag_from_120_columns() {
     ] {
         assert!(screen.contains(text), "{text}: {screen}");
     }
+    assert!(
+        screen.contains("myfault+0x13aa (certain), ExAllocatePoolWithTag "),
+        "the name of the call is whole: {screen}"
+    );
     desk.press(KeyCode::Down);
     assert!(
         desk.screen().contains("Preview of Leak"),

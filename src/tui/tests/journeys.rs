@@ -323,7 +323,7 @@ fn a_session_is_restored_unless_a_key_was_pressed() {
     busy.walked().press(KeyCode::Down);
     busy.tell(Message::Session(Box::new(kept)));
     assert_eq!(busy.app.path(), ["Summary", "Tags"]);
-    assert_eq!(busy.app.marks.len(), 1, "marks always come back");
+    assert_eq!(busy.app.marks.len(), 1, "marks are always restored");
 }
 
 #[test]

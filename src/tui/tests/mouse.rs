@@ -38,7 +38,7 @@ fn a_click_selects_and_a_click_on_the_selected_row_opens() {
         assert!(matches!(desk.app.stack.last(), Some(Screen::Tag(_))));
         desk.press(KeyCode::Esc);
         click(&mut desk, "Used for");
-        assert!(desk.app.stack.is_empty(), "a heading is no row");
+        assert!(desk.app.stack.is_empty(), "a heading is not a row");
         assert_eq!(desk.tag(), "CM31");
     }
 }
@@ -65,7 +65,7 @@ fn a_click_on_a_pane_focuses_it() {
     click(&mut desk, "Modules that reference this tag");
     let pane = |desk: &Desk| match desk.app.stack.last() {
         Some(Screen::Tag(view)) => (view.pane, view.current().map(|b| b.va.to_string())),
-        _ => panic!("the tag is open"),
+        _ => panic!("the screen of the tag is not open"),
     };
     use crate::tui::screens::tag::Pane;
     assert_eq!(pane(&desk), (Pane::References, Some(second)));
@@ -73,7 +73,7 @@ fn a_click_on_a_pane_focuses_it() {
     assert_eq!(pane(&desk), (Pane::Allocations, Some(third.clone())));
     click(&mut desk, &third);
     let Some(Screen::Bytes(view)) = desk.app.stack.last() else {
-        panic!("its bytes are open");
+        panic!("the bytes of the block are not open");
     };
     assert_eq!(view.first.to_string(), third);
     let line = view.at.add(0x30).to_string();

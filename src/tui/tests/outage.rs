@@ -18,6 +18,47 @@ fn changing_the_order_or_pool_shows_the_top_of_the_list() {
     }
 }
 
+/// What to do instead is at the end of a refusal.
+#[test]
+fn a_refusal_is_shown_to_its_end_at_every_size() {
+    for size in [(40, 12), (60, 20), (80, 24), (120, 40), (200, 50)] {
+        let mut desk = Desk::new(size);
+        desk.walked().keys(":.reload").enter();
+        let screen = desk.screen();
+        assert!(screen.contains("_NT_SYMBOL_PATH"), "{size:?}:\n{screen}");
+        desk.press(KeyCode::Down);
+        assert!(!desk.screen().contains(".reload (loading"), "{size:?}");
+        desk.keys(":db ~").keys(&"x".repeat(3_000)).enter();
+        let screen = desk.screen();
+        assert!(
+            screen.contains("Tags") && screen.contains("not a valid address"),
+            "half of the screen stays: {screen}"
+        );
+    }
+}
+
+/// As in PoolMon and WinDbg: what is not typed has its default, not that of the line before.
+#[test]
+fn typed_lists_have_the_pool_that_was_typed() {
+    use crate::tui::data::order::PoolChoice::{Both, Nonpaged, Paged};
+    let mut desk = Desk::new((120, 40));
+    desk.walked();
+    for (line, pool) in [
+        ("poolmon -p -p", Paged),
+        ("poolmon -xLeak", Both),
+        ("!poolfind Thr* 0", Nonpaged),
+        ("!poolfind ?h* 0", Nonpaged),
+        ("!poolfind *", Both),
+    ] {
+        desk.keys(":").keys(line).enter();
+        desk.answer();
+        match desk.app.tag_view() {
+            Some(view) => assert_eq!(view.pool, pool, "{line}"),
+            None => assert_eq!(desk.app.tags.pool, pool, "{line}"),
+        }
+    }
+}
+
 #[test]
 fn the_sort_column_is_visible_at_every_width() {
     for size in [(40, 12), (60, 20), (80, 24), (120, 40), (200, 50)] {

@@ -96,7 +96,7 @@ fn finding_the_pdb_keeps_the_state_of_the_tag_list() {
     assert_eq!(desk.app.tags.words(), words);
     let cursor = desk.app.tags.cursor;
     assert_eq!(cursor.row - cursor.top, line);
-    assert!(desk.app.indexing(), "the walk begins anew");
+    assert!(desk.app.indexing(), "the walk starts again");
 }
 
 #[test]
@@ -263,7 +263,10 @@ fn a_download_is_shown_and_ctrl_c_stops_it_first() {
     assert!(matches!(desk.effects.as_slice(), [Effect::CancelFetch]));
     assert!(desk.status().contains("download stopped"));
     desk.tell(fetching(4_000_000));
-    assert!(!desk.screen().contains("Fetching"), "late news are old");
+    assert!(
+        !desk.screen().contains("Fetching"),
+        "news of an ended download are ignored"
+    );
     desk.ctrl('c');
     assert!(matches!(desk.effects.last(), Some(Effect::CancelIndex)));
     desk.ctrl('c');

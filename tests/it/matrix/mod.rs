@@ -213,7 +213,7 @@ fn nothing_else_changed(original: &Original, rows: &[Row]) {
             }
         }
     }
-    assert!(wrong.is_empty(), "what should not change did:\n{wrong}");
+    assert!(wrong.is_empty(), "answers changed that must not:\n{wrong}");
 }
 
 fn table(rows: &[Row]) -> String {

@@ -14,8 +14,7 @@ times are those of the commit, orders are sorted. --twice builds all in two plac
 compares.
 
 --std-source DIR builds the standard library from its source (`library` of a rust-src of the
-same version), for targets that this machine's toolchain does not have. Not enough for musl: its
-start files (crt1.o) come only with the installed target.
+same version), for targets that this machine's toolchain does not have.
 """
 
 import argparse
@@ -86,6 +85,9 @@ class Release:
             maps[str(Path(self.options.std_source).resolve())] = "/rust/library"
         flags = os.environ.get("RUSTFLAGS", "").split()
         flags += [f"--remap-path-prefix={path}={name}" for path, name in maps.items()]
+        if self.options.std_source and target.endswith("-musl"):
+            # The start files (crt1.o) of the compiler come with the installed target; zig has its own.
+            flags.append("-Clink-self-contained=no")
         # C files of crates name their own paths in assertions.
         c_flags = " ".join(f"-ffile-prefix-map={path}={name}" for path, name in maps.items())
         env = dict(os.environ)

@@ -189,8 +189,9 @@ fn tokens_are_dated_by_their_ids() {
     }
     let mut machine = Machine::build(&spec).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("MEMORY.DMP");
-    let open = |machine: &Machine| {
+    // Windows does not replace a file that is still mapped, so each dump has a name of its own.
+    let open = |machine: &Machine, name: &str| {
+        let path = folder.path().join(name);
         machine.write(&path, Container::BitmapFull).unwrap();
         let engine = Engine::open(&path, &Options::default()).unwrap();
         let index = engine.index(Arc::new(Progress::default())).unwrap();
@@ -206,7 +207,7 @@ fn tokens_are_dated_by_their_ids() {
     let tokens = bodies(&machine, b"Toke", 0x400);
     let tokens: Vec<_> = tokens.into_iter().map(|body| body.add(0x50)).collect();
     let others = bodies(&machine, b"Time", 0x90);
-    let (engine, _) = open(&machine);
+    let (engine, _) = open(&machine, "before.dmp");
     let processes = poolscope::kernel::processes::list(engine.kernel()).unwrap();
     let counter = engine.kernel().symbol("ExpLuid").unwrap();
     assert_eq!(processes.all.len() as u64, PROCESSES);
@@ -236,7 +237,7 @@ fn tokens_are_dated_by_their_ids() {
     for (nth, body) in (0..).zip(&others) {
         memory.u64(body.add(0x28), id_at(UPTIME / BLOCKS * nth) | 1);
     }
-    let (engine, index) = open(&machine);
+    let (engine, index) = open(&machine, "after.dmp");
     let ages_of = |name: &str| {
         let question = Question::of(Tag::of(name).unwrap());
         let census = engine.contents(&index, question, &|| true, &Reading::default());
@@ -265,7 +266,7 @@ fn tokens_are_dated_by_their_ids() {
         machine.memory.u64(body.add(0x28), 900_000 + nth * 2 + 1);
     }
     // Without tokens whose IDs rise with their processes there is no time scale.
-    let (engine, index) = open(&machine);
+    let (engine, index) = open(&machine, "again.dmp");
     let ages_of = |name: &str| {
         let question = Question::of(Tag::of(name).unwrap());
         let census = engine.contents(&index, question, &|| true, &Reading::default());
@@ -281,7 +282,7 @@ fn tokens_are_dated_by_their_ids() {
             .memory
             .u64(id, id_at(UPTIME / PROCESSES * (PROCESSES - nth)));
     }
-    let (engine, index) = open(&machine);
+    let (engine, index) = open(&machine, "last.dmp");
     let question = Question::of(Tag::of("Toke").unwrap());
     let census = engine.contents(&index, question, &|| true, &Reading::default());
     assert_eq!(census.unwrap().unwrap().ages, None);

@@ -86,7 +86,12 @@ fn markdown() {
         ("allocs", &["allocs", "demo.dmp", "Leak"]),
     ] {
         let all = [arguments, &["--format", "markdown"]].concat();
-        insta::assert_snapshot!(format!("{name}_markdown"), ends(&answer(&all), 24, 8));
+        let mut said = answer(&all);
+        if cfg!(windows) && name == "symbols" {
+            // The path of a file, whose separators are escaped.
+            said = said.replace("\\\\", "/");
+        }
+        insta::assert_snapshot!(format!("{name}_markdown"), ends(&said, 24, 8));
     }
 }
 

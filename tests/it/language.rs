@@ -133,6 +133,7 @@ fn messages_and_documents_contain_no_banned_phrase() {
     files(&root.join("src"), &mut sources);
     for path in sources {
         let name = path.strip_prefix(root).unwrap().display().to_string();
+        let name = name.replace('\\', "/");
         let of_tests = name.contains("/tests") || name.contains("/synth/");
         if of_tests || !name.ends_with(".rs") || name.ends_with("fixture.rs") {
             continue;

@@ -36,6 +36,7 @@ mod mcp;
 mod names;
 mod published;
 mod read_ahead;
+#[cfg(unix)]
 mod readme;
 mod references;
 mod refusals;

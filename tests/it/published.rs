@@ -52,6 +52,10 @@ fn files_linked_in_the_readme_are_in_the_crate() {
 
 #[test]
 fn no_dependency_needs_a_newer_compiler() {
+    if cfg!(windows) && env!("CARGO").starts_with('/') {
+        // Built on another system, whose cargo does not run here.
+        return;
+    }
     let output = Command::new(env!("CARGO"))
         .current_dir(root())
         .args(["metadata", "--locked", "--offline", "--format-version=1"])

@@ -613,14 +613,15 @@ fn recorded_callers_name_the_owner() {
 fn a_stack_database_is_recognised() {
     let mut machine = machines::whole(&SERVER_2022).clone();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("MEMORY.DMP");
-    let said = |machine: &Machine| {
+    let said = |machine: &Machine, name: &str| {
+        let path = folder.path().join(name);
         machine.write(&path, Container::BitmapFull).unwrap();
         let engine = Engine::open(&path, &Options::default()).unwrap();
         engine.verifier().notes.join("\n")
     };
-    let before = said(&machine);
+    let before = said(&machine, "before.dmp");
     assert!(before.contains("Driver Verifier was off"), "{before}");
+    let path = folder.path().join("trees.dmp");
     machine.write(&path, Container::BitmapFull).unwrap();
     let engine = Engine::open(&path, &Options::default()).unwrap();
     let trees = ["ViPoolInfoAvl", "ViPoolStackInfoAvl"];
@@ -635,7 +636,7 @@ fn a_stack_database_is_recognised() {
         let table = machine.truth.kernel_base;
         machine.memory.pointer(tree.add(0x10), table);
     }
-    let after = said(&machine);
+    let after = said(&machine, "after.dmp");
     assert!(
         after.contains("database of stacks (12345 blocks, a damaged count of stacks)"),
         "{after}"

@@ -127,7 +127,10 @@ fn needed_pdbs_are_listed_without_a_network() {
     for part in [
         "339E7413-3576-439C-BCDF-7E0229DA3773, age 1",
         &format!("https://msdl.microsoft.com/download/symbols/{store}"),
-        &format!("poolscope/symbols/{store}"),
+        &match cfg!(windows) {
+            true => format!("Dbg\\sym\\{}", store.replace('/', "\\")),
+            false => format!("poolscope/symbols/{store}"),
+        },
         "built in",
         "names no server",
     ] {

@@ -184,7 +184,13 @@ pub const ENTRIES: &[Entry] = &[
         "a structure of the kernel, and its values at an address",
         parse::type_at,
     ),
-    of_windbg("u", &[], "ADDRESS [L COUNT]", "instructions", parse::code),
+    of_windbg(
+        "u",
+        &[],
+        "ADDRESS [L COUNT|TO]",
+        "instructions",
+        parse::code,
+    ),
     of_windbg(
         "ub",
         &[],
@@ -252,7 +258,7 @@ pub const ENTRIES: &[Entry] = &[
     of_windbg(
         "s",
         &[],
-        "-a|-d ADDRESS L?LENGTH TAG",
+        "-a|-b|-d ADDRESS L?LENGTH TAG",
         "modules that reference a tag",
         parse::search,
     ),

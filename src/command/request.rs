@@ -28,12 +28,7 @@ pub enum Request {
     /// `?`: an expression's value.
     Evaluate(Expression),
     /// `x`: symbols by pattern.
-    Symbols {
-        /// The module; `*` and `?` are wildcards.
-        module: String,
-        /// The symbol; `*` and `?` are wildcards.
-        name: String,
-    },
+    Symbols(SymbolQuery),
     /// Modules that reference a tag.
     References(Chosen),
     /// `s`: the same from one address to another.
@@ -254,6 +249,44 @@ pub struct Memory {
     pub at: Expression,
     /// The end.
     pub end: End,
+}
+
+/// The arguments of `x`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SymbolQuery {
+    /// The module; `*` and `?` are wildcards.
+    pub module: String,
+    /// The symbol; `*` and `?` are wildcards.
+    pub name: String,
+    /// `/n`: by name instead of by address.
+    pub by_name: bool,
+    /// The columns to show.
+    pub columns: SymbolColumns,
+}
+
+/// The columns of `x`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SymbolColumns {
+    /// Address and name: `/2`, and without an option.
+    #[default]
+    Both,
+    /// `/0`.
+    Address,
+    /// `/1`.
+    Name,
+}
+
+impl SymbolQuery {
+    fn options(&self) -> &'static str {
+        match (self.by_name, self.columns) {
+            (false, SymbolColumns::Both) => "",
+            (false, SymbolColumns::Address) => "/0 ",
+            (false, SymbolColumns::Name) => "/1 ",
+            (true, SymbolColumns::Both) => "/n ",
+            (true, SymbolColumns::Address) => "/n /0 ",
+            (true, SymbolColumns::Name) => "/n /1 ",
+        }
+    }
 }
 
 /// `lm [OPTIONS] [a ADDRESS] [m PATTERN]`.
@@ -573,7 +606,9 @@ impl Request {
             },
             Request::Nearest(a) => format!("ln {}", at(a)),
             Request::Evaluate(a) => format!("? {}", at(a)),
-            Request::Symbols { module, name } => format!("x {module}!{name}"),
+            Request::Symbols(query) => {
+                format!("x {}{}!{}", query.options(), query.module, query.name)
+            }
             Request::Object(a) => format!("!object {}", at(a)),
             Request::Handles(h) => {
                 let kind = h.kind.clone().unwrap_or_default();

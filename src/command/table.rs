@@ -236,7 +236,7 @@ pub const ENTRIES: &[Entry] = &[
     of_windbg(
         "x",
         &[],
-        "MODULE!PATTERN",
+        "[/n|/a] [/0|/1|/2] MODULE!PATTERN",
         "symbols that match a pattern",
         parse::symbols,
     ),

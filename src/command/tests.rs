@@ -73,6 +73,7 @@ fn real_world_input_is_parsed() {
         "ln fffff880`044b63aa",
         "ln nt!KeBugCheckEx",
         "x nt!Mm*",
+        "x /n /1 nt!Mm*",
         "x nt!*",
         "db fffff880`044b63aa",
         "db fffff880`044b63aa+20",

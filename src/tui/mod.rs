@@ -138,18 +138,19 @@ const ANNOUNCE_AFTER: Duration = Duration::from_millis(500);
 /// # Errors
 /// An [`Error`]; the terminal is restored before it returns.
 pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
-    if !io::stdout().is_terminal() {
-        return Err(Error::NoTerminal);
-    }
-    if !takes_sequences() {
-        return Err(Error::PlainConsole);
-    }
     let source = source.into();
     let opening: Arc<engine::Options> = match &source {
         Source::Path(_, options) => Arc::new(options.clone()),
         Source::Engine(_) => Arc::default(),
     };
     let engine = open(source)?;
+    // After the dump: a wrong file name is the more useful error.
+    if !io::stdout().is_terminal() {
+        return Err(Error::NoTerminal);
+    }
+    if !takes_sequences() {
+        return Err(Error::PlainConsole);
+    }
     let variable = |name: &str| std::env::var(name).ok();
     let theme = Theme::detect(options.ascii, options.theme, variable);
     let term = variable("TERM").unwrap_or_default();

@@ -175,6 +175,9 @@ fn the_smaller_commands_answer_from_the_dump() {
     );
     assert!(run("dt -r nt!_LIST_ENTRY").contains("one level is shown"));
     assert!(run("x nt!Pool*").contains("nt!PoolTrackTable"));
+    let names = run("x /n /1 nt!Pool*");
+    let names: Vec<&str> = names.lines().filter(|line| line.contains('!')).collect();
+    assert!(names.contains(&"nt!PoolTrackTable") && names.is_sorted());
     let ty = run("dt nt!_POOL_HEADER");
     assert!(ty.contains("PoolTag"), "{ty}");
     let first = json(&["allocs", "demo.dmp", "Proc"])["allocations"][0]["address"].clone();

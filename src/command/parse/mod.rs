@@ -19,7 +19,7 @@ use super::line::Words;
 use super::refusal::{Refusal, Result};
 use super::request::{
     Chosen, End, File, Find, Handles, Memory, Modules, Page, PoolChoice, PoolUsed, Processes,
-    Request, Shape, SortBy, Target, TypeAt, Verifier,
+    Request, Shape, SortBy, SymbolColumns, SymbolQuery, Target, TypeAt, Verifier,
 };
 
 /// Checks the documented flags of `!vm`. Bit 0 omits processes, which are never listed; the

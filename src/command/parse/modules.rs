@@ -123,16 +123,20 @@ pub(in crate::command) fn evaluate(words: &mut Words) -> Result<Request> {
 }
 
 pub(in crate::command) fn symbols(words: &mut Words) -> Result<Request> {
+    let mut by_name = false;
+    let mut columns = SymbolColumns::default();
     while let Some(option) = words.take_if(|w| w.starts_with('/')).map(str::to_owned) {
-        // /n, /a, /z: the order; /0, /1, /2, /v, /t, /q: additional output. Accepted but
-        // without effect.
-        if !matches!(
-            option.as_str(),
-            "/n" | "/a" | "/v" | "/0" | "/1" | "/2" | "/q" | "/t"
-        ) {
-            return Err(Refusal(format!(
-                "x: {option} is not available here; usage: x MODULE!PATTERN"
-            )));
+        match option.as_str() {
+            "/n" => by_name = true,
+            "/a" => by_name = false,
+            "/0" => columns = SymbolColumns::Address,
+            "/1" => columns = SymbolColumns::Name,
+            "/2" => columns = SymbolColumns::Both,
+            _ => {
+                return Err(Refusal(format!(
+                    "x {option} is not available here: public symbols have no sizes and types; usage: x [/n|/a] [/0|/1|/2] MODULE!PATTERN"
+                )));
+            }
         }
     }
     let Some(word) = words.take().map(str::to_owned) else {
@@ -144,10 +148,12 @@ pub(in crate::command) fn symbols(words: &mut Words) -> Result<Request> {
         "" => "*".to_owned(),
         text => text.to_owned(),
     };
-    Ok(Request::Symbols {
+    Ok(Request::Symbols(SymbolQuery {
         module: or_all(module),
         name: or_all(name),
-    })
+        by_name,
+        columns,
+    }))
 }
 
 /// `!for_each_module s -a @#Base @#End "Leak"`.

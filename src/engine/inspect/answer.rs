@@ -20,7 +20,7 @@ impl Engine {
             }
             Request::Nearest(at) => address_of(at).and_then(|at| self.nearest_to(at)),
             Request::Evaluate(at) => address_of(at).map(|at| self.value_of(at)),
-            Request::Symbols { module, name } => self.symbols_like(module, name),
+            Request::Symbols(query) => self.symbols_like(query),
             Request::Modules(modules) => self.modules_like(modules),
             Request::Object(at) => address_of(at).and_then(|at| self.object_at(at)),
             Request::Handles(handles) => self.handles_of(handles),

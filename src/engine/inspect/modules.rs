@@ -1,7 +1,8 @@
 //! Modules by pattern, and symbols.
 
+use crate::characters::grouped;
 use crate::command::Refusal;
-use crate::command::request::{Modules, address_of, wildcard};
+use crate::command::request::{Modules, SymbolColumns, SymbolQuery, address_of, wildcard};
 use crate::memory::Va;
 
 use crate::engine::Engine;
@@ -10,7 +11,7 @@ use crate::pool::Tag;
 
 use super::listing::{Listing, Value};
 
-/// Maximum number of symbols to list.
+/// Maximum number of symbols of a module to list.
 const MOST_SYMBOLS: usize = 1 << 16;
 
 impl Engine {
@@ -60,7 +61,8 @@ impl Engine {
     }
 
     /// `x`: symbols of modules.
-    pub(super) fn symbols_like(&self, module: &str, name: &str) -> Result<Listing, Refusal> {
+    pub(super) fn symbols_like(&self, query: &SymbolQuery) -> Result<Listing, Refusal> {
+        let (module, name) = (query.module.as_str(), query.name.as_str());
         let lower = module.to_ascii_lowercase();
         let kernel = matches!(lower.as_str(), "nt" | "ntoskrnl" | "ntkrnlmp");
         let loaded = self.kernel().modules.iter().filter(|m| !m.unloaded);
@@ -81,7 +83,12 @@ impl Engine {
         }
         let wanted = name.to_ascii_lowercase();
         let fits = |name: &str| wildcard(wanted.as_bytes(), name.to_ascii_lowercase().as_bytes());
-        let mut out = Listing::new(format!("symbols {module}!{name}"), &["address", "symbol"]);
+        let columns: &[_] = match query.columns {
+            SymbolColumns::Both => &["address", "symbol"],
+            SymbolColumns::Address => &["address"],
+            SymbolColumns::Name => &["symbol"],
+        };
+        let mut out = Listing::new(format!("symbols {module}!{name}"), columns);
         let mut lines = Vec::new();
         for module in modules {
             let mut found: Vec<(Va, String)> = Vec::new();
@@ -104,17 +111,35 @@ impl Engine {
             );
             found.sort();
             found.dedup();
+            let more = found.len() >= MOST_SYMBOLS;
+            if query.by_name {
+                found.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
+            }
             let prefix = if is_kernel {
                 "nt".to_owned()
             } else {
                 module.name()
             };
             for (at, name) in found {
-                lines.push(format!("{at} {prefix}!{name}"));
-                out.push(vec![at.into(), format!("{prefix}!{name}").into()]);
+                let symbol = format!("{prefix}!{name}");
+                let (line, row) = match query.columns {
+                    SymbolColumns::Both => {
+                        (format!("{at} {symbol}"), vec![at.into(), symbol.into()])
+                    }
+                    SymbolColumns::Address => (at.to_string(), vec![at.into()]),
+                    SymbolColumns::Name => (symbol.clone(), vec![symbol.into()]),
+                };
+                lines.push(line);
+                out.push(row);
             }
             if !from_pdb {
                 out.notes.push(format!("{prefix}: exported symbols only"));
+            }
+            if more {
+                let most = grouped(MOST_SYMBOLS as u64);
+                out.notes.push(format!(
+                    "{prefix}: only {most} symbols are listed; a longer pattern lists fewer"
+                ));
             }
         }
         if out.rows.is_empty() {

@@ -128,7 +128,7 @@ fn text_form(value: u64) -> Option<(usize, usize)> {
     (wide >= 3 && ends(2 * wide)).then_some((wide as usize, 2))
 }
 
-/// The text in a word, in the forms of [`Word::Text`].
+/// The text in a word: ASCII or UTF-16LE that fills the word or is followed by zeros.
 pub fn text_of(value: u64) -> Option<String> {
     let (characters, step) = text_form(value)?;
     let bytes = value.to_le_bytes();

@@ -16,6 +16,7 @@ mod read;
 mod refusal;
 mod refusals;
 pub mod request;
+pub mod symbol_query;
 pub mod table;
 
 pub use expression::{Expression, Resolver};

@@ -5,6 +5,7 @@ use crate::pool::{Tag, TagPattern};
 
 use super::expression::{Expression, Resolver};
 use super::refusal::{Refusal, Result};
+use super::symbol_query::SymbolQuery;
 
 /// A command with its arguments, parsed and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,44 +250,6 @@ pub struct Memory {
     pub at: Expression,
     /// The end.
     pub end: End,
-}
-
-/// The arguments of `x`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SymbolQuery {
-    /// The module; `*` and `?` are wildcards.
-    pub module: String,
-    /// The symbol; `*` and `?` are wildcards.
-    pub name: String,
-    /// `/n`: by name instead of by address.
-    pub by_name: bool,
-    /// The columns to show.
-    pub columns: SymbolColumns,
-}
-
-/// The columns of `x`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SymbolColumns {
-    /// Address and name: `/2`, and without an option.
-    #[default]
-    Both,
-    /// `/0`.
-    Address,
-    /// `/1`.
-    Name,
-}
-
-impl SymbolQuery {
-    fn options(&self) -> &'static str {
-        match (self.by_name, self.columns) {
-            (false, SymbolColumns::Both) => "",
-            (false, SymbolColumns::Address) => "/0 ",
-            (false, SymbolColumns::Name) => "/1 ",
-            (true, SymbolColumns::Both) => "/n ",
-            (true, SymbolColumns::Address) => "/n /0 ",
-            (true, SymbolColumns::Name) => "/n /1 ",
-        }
-    }
 }
 
 /// `lm [OPTIONS] [a ADDRESS] [m PATTERN]`.

@@ -19,8 +19,9 @@ use super::line::Words;
 use super::refusal::{Refusal, Result};
 use super::request::{
     Chosen, End, File, Find, Handles, Memory, Modules, Page, PoolChoice, PoolUsed, Processes,
-    Request, Shape, SortBy, SymbolColumns, SymbolQuery, Target, TypeAt, Verifier,
+    Request, Shape, SortBy, Target, TypeAt, Verifier,
 };
+use super::symbol_query::{SymbolColumns, SymbolQuery};
 
 /// Checks the documented flags of `!vm`. Bit 0 omits processes, which are never listed; the
 /// other bits request parts that the summary does not have.

@@ -2,7 +2,8 @@
 
 use crate::characters::grouped;
 use crate::command::Refusal;
-use crate::command::request::{Modules, SymbolColumns, SymbolQuery, address_of, wildcard};
+use crate::command::request::{Modules, address_of, wildcard};
+use crate::command::symbol_query::{SymbolColumns, SymbolQuery};
 use crate::memory::Va;
 
 use crate::engine::Engine;
@@ -93,9 +94,13 @@ impl Engine {
         for module in modules {
             let mut found: Vec<(Va, String)> = Vec::new();
             let is_kernel = module.base == self.kernel().base;
+            let mut more = false;
             let mut take = |name: &str, rva: u32| {
-                if found.len() < MOST_SYMBOLS && fits(name) {
-                    found.push((module.base.add(rva.into()), name.to_owned()));
+                if fits(name) {
+                    more |= found.len() >= MOST_SYMBOLS;
+                    if !more {
+                        found.push((module.base.add(rva.into()), name.to_owned()));
+                    }
                 }
             };
             let mut all = self.kernel().modules.iter();
@@ -103,15 +108,11 @@ impl Engine {
             let from_pdb =
                 index.is_some_and(|index| self.names().each(self.kernel(), index, &mut take));
             let exports = self.exports_of(module);
-            found.extend(
-                exports
-                    .into_iter()
-                    .filter(|(_, name)| fits(name))
-                    .take(MOST_SYMBOLS),
-            );
+            let mut exports = exports.into_iter().filter(|(_, name)| fits(name));
+            found.extend(exports.by_ref().take(MOST_SYMBOLS));
+            more |= exports.next().is_some();
             found.sort();
             found.dedup();
-            let more = found.len() >= MOST_SYMBOLS;
             if query.by_name {
                 found.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
             }
@@ -138,7 +139,7 @@ impl Engine {
             if more {
                 let most = grouped(MOST_SYMBOLS as u64);
                 out.notes.push(format!(
-                    "{prefix}: only {most} symbols are listed; a longer pattern lists fewer"
+                    "{prefix}: not all matching symbols are listed, only {most}; a longer pattern matches fewer"
                 ));
             }
         }

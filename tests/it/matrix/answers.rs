@@ -23,10 +23,10 @@ pub struct Probe {
     pub block: Va,
 }
 
-/// All answers of a dump; `None` for an error.
+/// All answers of a dump as JSON; `None` for an error.
 #[derive(Default)]
 pub struct Asked {
-    answers: Vec<Option<Value>>,
+    answers: Vec<Option<Vec<u8>>>,
     warnings: BTreeSet<String>,
     /// Why the dump cannot be opened.
     pub refused: Option<String>,
@@ -60,25 +60,33 @@ impl Outcome {
     }
 }
 
-fn json(engine: &Engine, answer: &impl Answer, whole: Option<&Value>) -> Value {
-    let mut out = Vec::new();
-    report::write(engine, answer, Format::Json, &mut out).unwrap();
-    let mut value: Value = serde_json::from_slice(&out).unwrap();
-    let fields = value.as_object_mut().unwrap();
-    fields.remove("warnings");
-    let dump = fields.remove("dump");
-    if fields.contains_key("info") {
-        let mut dump = dump.unwrap();
-        dump.as_object_mut().unwrap().remove("path");
-        fields.insert("dump".into(), dump);
-    }
+/// The JSON of an answer, without the envelope's warnings and the facts of the dump.
+fn json(answer: &impl Answer, whole: Option<&Vec<u8>>) -> Vec<u8> {
+    let written = |format| {
+        let mut out = Vec::new();
+        report::write_for(None, &[], answer, format, &mut out).unwrap();
+        out
+    };
+    let json = written(Format::Json);
     // The other formats must work too. Those of an equal answer are equal.
-    if whole != Some(&value) {
+    if whole != Some(&json) {
         for format in [Format::Text, Format::Csv, Format::Markdown] {
-            report::write(engine, answer, format, &mut Vec::new()).unwrap();
+            written(format);
         }
     }
-    value
+    json
+}
+
+/// `info` with the facts of the dump, without the path of the file.
+fn info(engine: &Engine) -> Vec<u8> {
+    let answer = report::Info::of(&engine.info());
+    json(&answer, None);
+    let mut out = Vec::new();
+    report::write(engine, &answer, Format::Json, &mut out).unwrap();
+    let mut value: Value = serde_json::from_slice(&out).unwrap();
+    value.as_object_mut().unwrap().remove("warnings");
+    value["dump"].as_object_mut().unwrap().remove("path");
+    serde_json::to_vec(&value).unwrap()
 }
 
 /// Asks every question. A panic fails the test, even during a walk.
@@ -130,44 +138,27 @@ fn ask_all(path: &Path, probe: &Probe, whole: Option<&Asked>) -> Asked {
     let of = StacksOf::Tag(TagPattern::of(leak));
     let stacks = engine.stacks(Some(&index), &of, &|| true).unwrap();
     let before = |nth: usize| whole.and_then(|whole| whole.answers.get(nth)?.as_ref());
+    let modules = report::Modules::of(&engine.modules(None));
     let answers = vec![
-        Some(json(&engine, &report::Info::of(&engine.info()), before(0))),
-        (!kernel.modules.is_empty()).then(|| {
-            json(
-                &engine,
-                &report::Modules::of(&engine.modules(None)),
-                before(1),
-            )
-        }),
-        Some(json(&engine, &report::Vm::of(engine.vm()), before(2))),
-        used.map(|used| json(&engine, &report::PoolUsed::of(&used), before(3))),
-        Some(json(&engine, &report::Allocs::of(&allocs), before(4))),
-        page.map(|page| {
-            json(
-                &engine,
-                &report::Page::of(&page, engine.descriptions()),
-                before(5),
-            )
-        }),
+        Some(info(&engine)),
+        (!kernel.modules.is_empty()).then(|| json(&modules, before(1))),
+        Some(json(&report::Vm::of(engine.vm()), before(2))),
+        used.map(|used| json(&report::PoolUsed::of(&used), before(3))),
+        Some(json(&report::Allocs::of(&allocs), before(4))),
+        page.map(|page| json(&report::Page::of(&page, engine.descriptions()), before(5))),
         Some(json(
-            &engine,
             &report::Refs::of(&engine.tag_references(leak)),
             before(6),
         )),
         census
             .unwrap()
-            .map(|census| json(&engine, &report::Contents::of(&census), before(7))),
-        objects.map(|found| json(&engine, &report::ObjectsReport::of(&found), before(8))),
+            .map(|census| json(&report::Contents::of(&census), before(7))),
+        objects.map(|found| json(&report::ObjectsReport::of(&found), before(8))),
         Some(json(
-            &engine,
             &report::Diagnose::of(&engine, &engine.diagnose(&index)),
             before(9),
         )),
-        Some(json(
-            &engine,
-            &report::StacksReport::of(&stacks),
-            before(10),
-        )),
+        Some(json(&report::StacksReport::of(&stacks), before(10))),
     ];
     assert_eq!(answers.len(), ANSWERS.len());
     Asked {
@@ -195,13 +186,17 @@ fn said(value: &Value, sentences: &mut BTreeSet<String>, unknown: &mut usize) {
 }
 
 /// True if an answer has notes that the other one lacks.
-fn says_more(value: &Value, than: &Value) -> bool {
-    let of = |value| {
+fn says_more(json: &[u8], than: &[u8]) -> bool {
+    if json == than {
+        return false;
+    }
+    let of = |json: &[u8]| {
         let (mut sentences, mut unknown) = (BTreeSet::new(), 0);
-        said(value, &mut sentences, &mut unknown);
+        let value = serde_json::from_slice(json).unwrap();
+        said(&value, &mut sentences, &mut unknown);
         (sentences, unknown)
     };
-    let ((before, known), (after, unknown)) = (of(than), of(value));
+    let ((before, known), (after, unknown)) = (of(than), of(json));
     unknown > known || after.difference(&before).next().is_some()
 }
 
@@ -217,7 +212,8 @@ impl Asked {
             (Some(before), Some(after)) => says_more(after, before),
             _ => false,
         });
-        let outcome = |(before, after): (&Option<Value>, &Option<Value>)| match (before, after) {
+        let outcome = |(before, after): (&Option<Vec<u8>>, &Option<Vec<u8>>)| match (before, after)
+        {
             (before, after) if before == after => Outcome::Same,
             (_, None) => Outcome::None,
             (Some(before), Some(after)) if warned || says_more(after, before) => Outcome::Said,

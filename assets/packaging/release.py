@@ -13,6 +13,10 @@ The bytes depend on the source, the compiler and the tools alone: paths are mapp
 times are those of the commit, orders are sorted. --twice builds all in two places and
 compares.
 
+macOS programs are linked without Apple's SDK: a folder of stubs has its place, with the
+symbols of libSystem that zig knows, and those of CoreFoundation that a dependency names.
+SDKROOT names a real SDK instead.
+
 --std-source DIR builds the standard library from its source (`library` of a rust-src of the
 same version), for targets that this machine's toolchain does not have.
 """
@@ -20,6 +24,7 @@ same version), for targets that this machine's toolchain does not have.
 import argparse
 import gzip
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -49,6 +54,19 @@ TARGETS = [
     "x86_64-unknown-freebsd",
 ]
 SHELLS = {"bash": "poolscope.bash", "zsh": "_poolscope", "fish": "poolscope.fish"}
+# What the crate `iana-time-zone` takes from CoreFoundation. A symbol that is missing here
+# fails at the link.
+CORE_FOUNDATION = """\
+--- !tapi-tbd
+tbd-version:     4
+targets:         [ x86_64-macos, arm64-macos ]
+install-name:    '/System/Library/Frameworks/CoreFoundation.framework/Versions/A/CoreFoundation'
+exports:
+  - targets:         [ x86_64-macos, arm64-macos ]
+    symbols:         [ _CFRelease, _CFStringGetBytes, _CFStringGetCStringPtr, _CFStringGetLength,
+                       _CFTimeZoneCopySystem, _CFTimeZoneGetName, _CFTimeZoneResetSystem ]
+...
+"""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -62,6 +80,20 @@ def output(*command):
 
 def say(text):
     print(f"release: {text}", file=sys.stderr, flush=True)
+
+
+def macos_stubs(place):
+    """Makes the folder that stands for Apple's SDK."""
+    zig = importlib.util.find_spec("ziglang")
+    if not zig:
+        sys.exit("release: this Python has no ziglang, whose list of libSystem's symbols macOS programs need; or set SDKROOT")
+    framework = place / "System/Library/Frameworks/CoreFoundation.framework"
+    framework.mkdir(parents=True, exist_ok=True)
+    (framework / "CoreFoundation.tbd").write_text(CORE_FOUNDATION)
+    (place / "usr/lib").mkdir(parents=True, exist_ok=True)
+    system = Path(zig.origin).parent / "lib/libc/darwin"
+    shutil.copy(system / "libSystem.tbd", place / "usr/lib")
+    shutil.copy(system / "SDKSettings.json", place)
 
 
 class Release:
@@ -97,6 +129,9 @@ class Release:
             CARGO_ENCODED_RUSTFLAGS="\x1f".join(flags),
             SOURCE_DATE_EPOCH=str(self.epoch),
         )
+        if target.endswith("-apple-darwin") and "SDKROOT" not in env:
+            env["SDKROOT"] = str(build / "macos-stubs")
+            macos_stubs(build / "macos-stubs")
         env[f"CFLAGS_{target.replace('-', '_')}"] = c_flags
         if self.options.std_source:
             env["__CARGO_TESTS_ONLY_SRC_ROOT"] = str(Path(self.options.std_source).resolve())

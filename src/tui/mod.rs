@@ -181,14 +181,14 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
     app.keeps_session = store.keeps();
     let files = Files::start(&engine, store, &sender)?;
     let workers = Workers::start(Arc::clone(&engine), 0, sender.clone(), files)?;
-    let pickup = SymbolArrival::start(&engine, &sender)?;
+    let symbol_arrival = SymbolArrival::start(&engine, &sender)?;
     drop(engine);
     let keys = sender.clone();
     terminal_input::listen(move |input| keys.send(event_of(input)).is_ok())?;
     let mut session = Session {
         screen,
         workers,
-        pickup,
+        symbol_arrival,
         sender,
         own_stop: false,
     };
@@ -242,7 +242,7 @@ struct Session {
     screen: Screen,
     workers: Workers,
     /// Set while the kernel's PDB is missing.
-    pickup: Option<SymbolArrival>,
+    symbol_arrival: Option<SymbolArrival>,
     sender: Sender<Event>,
     /// The next SIGTSTP is the one that this program sent to its own job.
     own_stop: bool,
@@ -315,8 +315,8 @@ impl Session {
             Effect::Ask(request) => self.workers.ask(request),
             Effect::CancelIndex => self.workers.cancel_index(),
             Effect::CancelFetch => {
-                if let Some(pickup) = &self.pickup {
-                    pickup.cancel_fetch();
+                if let Some(symbol_arrival) = &self.symbol_arrival {
+                    symbol_arrival.cancel_fetch();
                 }
             }
             Effect::Copy(text) => {

@@ -62,13 +62,13 @@ impl Collector {
 
     /// A segment of these blocks, which are in address order, and its sums.
     pub fn all(base: Va, owner: Arc<Owner>, blocks: &[Block]) -> (Segment, WindowTotals) {
-        let mut gather = Collector::default();
-        blocks.iter().for_each(|block| gather.push(base, block));
+        let mut collector = Collector::default();
+        blocks.iter().for_each(|block| collector.push(base, block));
         let totals = WindowTotals {
-            tags: gather.tags.clone(),
+            tags: collector.tags.clone(),
             ..WindowTotals::default()
         };
-        (gather.segment(base, owner), totals)
+        (collector.segment(base, owner), totals)
     }
 
     /// The totals of each tag, unordered.

@@ -292,11 +292,11 @@ mod tests {
             let blocks: Vec<Block> = plan.iter()
                 .map(|(&unit, &(tag, units, kind, state, protected))| block(unit, tag, units, kinds[kind], states[state], protected))
                 .collect();
-            let mut gather = Collector::default();
+            let mut collector = Collector::default();
             for block in &blocks {
-                gather.push(base, block);
+                collector.push(base, block);
             }
-            let segment = gather.segment(base, Arc::default());
+            let segment = collector.segment(base, Arc::default());
             prop_assert_eq!(segment.len(), blocks.len());
             for tag in 0..20 {
                 let want: Vec<_> = blocks.iter().filter(|b| b.tag == Tag::new(tag)).copied().collect();

@@ -3,8 +3,8 @@
 mod cost;
 mod file;
 mod interrupts;
-mod pickup;
 mod plain;
+mod symbol_arrival;
 mod terminal;
 
 use std::path::{Path, PathBuf};

@@ -21,8 +21,8 @@ FAULTS = [
     (
         "a bitmap counts pages behind its end",
         "dump/page_map.rs",
-        "(word_at(bytes, at) & mask).count_ones()",
-        "(word_at(bytes, at) | !mask).count_ones()",
+        "(u64::from_le_bytes(last) & mask).count_ones()",
+        "(u64::from_le_bytes(last) | !mask).count_ones()",
         "bitmap_lookup_matches_counting",
     ),
     (

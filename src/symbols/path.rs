@@ -61,6 +61,8 @@ pub(super) struct Place<'a> {
     pub at: At<'a>,
     /// The stores that keep a copy of files found here; leftmost first.
     pub keep_in: Vec<PathBuf>,
+    /// A plain directory. Unlike a store, it is not created when the first file arrives.
+    pub is_plain: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,6 +171,7 @@ impl SymbolPath {
                 Element::Dir(dir) => out.extend(local_path(dir).map(|dir| Place {
                     at: At::Local(dir),
                     keep_in: caches.clone(),
+                    is_plain: true,
                 })),
                 Element::Cache(store) => {
                     let Some(dir) = store.directory() else {
@@ -177,6 +180,7 @@ impl SymbolPath {
                     out.push(Place {
                         at: At::Local(dir.clone()),
                         keep_in: caches.clone(),
+                        is_plain: false,
                     });
                     caches.push(dir);
                 }
@@ -197,11 +201,13 @@ impl SymbolPath {
                 out.push(Place {
                     at: At::Server(url),
                     keep_in,
+                    is_plain: false,
                 });
             } else if let Some(dir) = store.directory() {
                 out.push(Place {
                     at: At::Local(dir.clone()),
                     keep_in: keep_in.clone(),
+                    is_plain: false,
                 });
                 keep_in.push(dir);
             }

@@ -78,7 +78,13 @@ pub(super) fn search(path: &SymbolPath, id: &PdbId) -> Search {
         };
         let text = directory.to_string_lossy().into_owned();
         if !directory.exists() {
-            for name in unset_variables(&text) {
+            let unset = unset_variables(&text);
+            if unset.is_empty() && place.is_plain {
+                search.notes.push(format!(
+                    "a directory of the symbol path does not exist: {text}"
+                ));
+            }
+            for name in unset {
                 search.notes.push(format!(
                     "the symbol path names %{name}%, which is not set: {text}"
                 ));

@@ -147,7 +147,12 @@ impl Layer {
 fn parse(bytes: &[u8]) -> Layer {
     let bytes = one_byte_characters(bytes);
     let mut layer = Layer::default();
-    for line in bytes.split(|b| matches!(b, b'\n' | b'\r')) {
+    // Thousands of lines are parsed at every start: searches for bytes are left to `memchr`.
+    let ends = memchr::memchr2_iter(b'\n', b'\r', &bytes).chain([bytes.len()]);
+    let mut start = 0;
+    for end in ends {
+        let line = bytes.get(start..end).unwrap_or_default();
+        start = end + 1;
         if is_comment(line) {
             continue;
         }
@@ -234,12 +239,9 @@ fn is_comment(line: &[u8]) -> bool {
 /// Parses `Tag  - binary - description`. The tag is the first four columns verbatim, unless the
 /// separator comes earlier (a tag without its trailing blanks).
 fn entry(line: &[u8]) -> Option<([u8; 4], Description)> {
-    let (tag, rest) = match separator(line)? {
-        (at, rest) if at <= 4 => (padded(line.get(..at)?), rest),
-        (_, rest) => (padded(line.get(..4)?), rest),
-    };
+    let (at, rest) = separator(line)?;
+    let tag = padded(line.get(..at.min(4))?);
     // If there is other text between the tag's columns and the separator, the line is prose.
-    let (at, _) = separator(line)?;
     if at > 4 && !line.get(4..at)?.iter().all(u8::is_ascii_whitespace) {
         return None;
     }
@@ -267,8 +269,8 @@ fn entry(line: &[u8]) -> Option<([u8; 4], Description)> {
 /// Finds the first `-` that follows white space (or is in the fifth column) and is followed by
 /// white space. Returns its position and the field before it.
 fn separator(line: &[u8]) -> Option<(usize, &[u8])> {
-    let dash = (1..line.len()).find(|&i| {
-        line.get(i) == Some(&b'-')
+    let dash = memchr::memchr_iter(b'-', line).find(|&i| {
+        i > 0
             && line.get(i - 1).is_some_and(u8::is_ascii_whitespace)
             && line
                 .get(i + 1)
@@ -291,12 +293,34 @@ fn padded(bytes: &[u8]) -> Option<[u8; 4]> {
 
 /// Decodes UTF-8, or Latin-1 if the bytes are not valid UTF-8; control characters become blanks.
 fn latin1(bytes: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && !has_control_bytes(bytes)
+    {
+        return text.trim().to_owned();
+    }
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     let text: String = match std::str::from_utf8(bytes) {
         Ok(text) => text.chars().map(clean).collect(),
         Err(_) => bytes.iter().map(|&b| clean(b.into())).collect(),
     };
     text.trim().to_owned()
+}
+
+/// True if there may be a control character: a byte below a blank, DEL, or the first byte of
+/// U+0080 to U+009F in UTF-8. Eight bytes at a time.
+fn has_control_bytes(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7) != 0;
+    let suspect = |word: u64| {
+        has_zero(word & (ONES * 0xe0))
+            || has_zero(word ^ (ONES * 0x7f))
+            || has_zero(word ^ (ONES * 0xc2))
+    };
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut last = [b' '; 8];
+    last[..tail.len()].copy_from_slice(tail);
+    let mut words = words.iter().chain([&last]);
+    words.any(|word| suspect(u64::from_le_bytes(*word)))
 }
 
 #[cfg(test)]
@@ -498,6 +522,15 @@ mod tests {
             for description in layer.exact.values() {
                 prop_assert!(!description.text.contains(char::is_control));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn control_characters_become_blanks(text in "\\PC{0,20}[\\x00-\\x1f\\x7f-\\x9f -~\u{c2}é]{0,20}") {
+            let clean = latin1(text.as_bytes());
+            let slowly: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            prop_assert_eq!(clean, slowly.trim());
         }
     }
 }

@@ -360,3 +360,17 @@ fn a_truncated_pdb_and_a_web_page_are_reported_as_such() {
         );
     }
 }
+
+#[test]
+fn a_missing_directory_is_reported_and_a_missing_store_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let id = id();
+    let notes = |text: &str| search(&SymbolPath::parse(text), &id).notes;
+    let noted = notes(&missing.display().to_string());
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    assert!(noted[0].contains("does not exist"), "{noted:?}");
+    assert!(noted[0].contains("missing"), "{noted:?}");
+    assert!(notes(&format!("srv*{}*https://x", missing.display())).is_empty());
+    assert!(notes(&folder.path().display().to_string()).is_empty());
+}

@@ -29,6 +29,7 @@ import io
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tarfile
@@ -94,6 +95,33 @@ def macos_stubs(place):
     system = Path(zig.origin).parent / "lib/libc/darwin"
     shutil.copy(system / "libSystem.tbd", place / "usr/lib")
     shutil.copy(system / "SDKSettings.json", place)
+
+
+def named_in_signature(program, name):
+    """A macOS program whose ad-hoc signature names it `name`. zig takes the name of its output
+    file, which contains a hash of the build folder's path. No hash covers the name."""
+    commands = struct.unpack_from("<I", program, 16)[0]
+    at = 32
+    for _ in range(commands):
+        command, size = struct.unpack_from("<II", program, at)
+        if command == 0x1D:  # LC_CODE_SIGNATURE
+            signature = struct.unpack_from("<I", program, at + 8)[0]
+            break
+        at += size
+    else:
+        sys.exit("release: the program for macOS has no signature")
+    program = bytearray(program)
+    blobs = struct.unpack_from(">I", program, signature + 8)[0]
+    for blob in range(blobs):
+        directory = signature + struct.unpack_from(">I", program, signature + 16 + 8 * blob)[0]
+        magic, _, _, _, _, identifier = struct.unpack_from(">6I", program, directory)
+        if magic == 0xFADE0C02:  # the code directory
+            start = directory + identifier
+            end = program.index(0, start)
+            if len(name) > end - start:
+                sys.exit("release: the signature has no room for the program's name")
+            program[start:end] = name.encode().ljust(end - start, b"\0")
+    return bytes(program)
 
 
 class Release:
@@ -246,7 +274,10 @@ class Release:
     def contents(self, target, program, completions):
         """What is in an archive: name, bytes, mode."""
         name = program.name
-        files = [(name, program.read_bytes(), 0o755)]
+        content = program.read_bytes()
+        if target.endswith("-apple-darwin"):
+            content = named_in_signature(content, name)
+        files = [(name, content, 0o755)]
         files.append(("man/poolscope.1", (ROOT / "assets/poolscope.1").read_bytes(), 0o644))
         for shell, text in completions.items():
             files.append((f"completions/{shell}", text, 0o644))

@@ -151,9 +151,8 @@ fn the_screens_are_the_same_for_evidence_and_dump() {
         let rows = screen.lines().filter(|row| !row.starts_with("Pool walked"));
         rows.map(str::to_owned).collect::<Vec<_>>()
     };
-    // The owners of all tags arrive last.
     for screens in [&mut dump, &mut evidence] {
-        screens.wait_for("netvsc60 (certa");
+        screens.wait_for_owners();
     }
     assert_eq!(rows(dump.screen()), rows(evidence.screen()));
     // The summary of the machine, and the modules.

@@ -32,6 +32,8 @@ pub struct Screens {
     app: App,
     workers: Workers,
     events: Receiver<Event>,
+    /// The owners of all tags have arrived; they follow the verdict.
+    has_owners: bool,
     /// Texts sent to the clipboard.
     pub copied: Vec<String>,
 }
@@ -56,6 +58,7 @@ impl Screens {
             app,
             workers,
             events,
+            has_owners: false,
             copied: Vec::new(),
         };
         let start = Instant::now();
@@ -79,6 +82,16 @@ impl Screens {
         }
     }
 
+    /// Handles events until the owners of all tags are known. Until then, the lists show the
+    /// owners of the tag list.
+    pub fn wait_for_owners(&mut self) {
+        let start = Instant::now();
+        while !self.has_owners {
+            assert!(start.elapsed() < PATIENCE, "no owners arrive");
+            self.settle();
+        }
+    }
+
     /// Handles events until no more arrive.
     fn settle(&mut self) {
         let start = Instant::now();
@@ -91,6 +104,7 @@ impl Screens {
     }
 
     fn update(&mut self, message: Message) {
+        self.has_owners |= matches!(message, Message::Owners(..));
         for effect in self.app.update(message) {
             match effect {
                 Effect::Ask(request) => self.workers.ask(request),

@@ -75,8 +75,10 @@ fn evidence_diff_and_screens_of_an_image_equal_those_of_the_dump() {
             let mut of_image = Screens::open(&path).unwrap();
             // `vm` was compared above; its screen includes the bytes of holes, which differ
             // by file.
-            let [wanted, found] =
-                [&mut of_dump, &mut of_image].map(|screens| rows(&screens.keys("m")));
+            let [wanted, found] = [&mut of_dump, &mut of_image].map(|screens| {
+                screens.wait_for_owners();
+                rows(&screens.keys("m"))
+            });
             assert_eq!(found, wanted);
         }
     }

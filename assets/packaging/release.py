@@ -13,9 +13,9 @@ The bytes depend on the source, the compiler and the tools alone: paths are mapp
 times are those of the commit, orders are sorted. --twice builds all in two places and
 compares.
 
-macOS programs are linked without Apple's SDK: a folder of stubs has its place, with the
-symbols of libSystem that zig knows, and those of CoreFoundation that a dependency names.
-SDKROOT names a real SDK instead.
+macOS programs are linked without Apple's SDK. A folder of stubs replaces it: zig's list of the
+symbols of libSystem, and the symbols of CoreFoundation that a dependency uses. To link with a
+real SDK, set SDKROOT. Two builds of a macOS program are not yet identical.
 
 --std-source DIR builds the standard library from its source (`library` of a rust-src of the
 same version), for targets that this machine's toolchain does not have.
@@ -55,8 +55,8 @@ TARGETS = [
     "x86_64-unknown-freebsd",
 ]
 SHELLS = {"bash": "poolscope.bash", "zsh": "_poolscope", "fish": "poolscope.fish"}
-# What the crate `iana-time-zone` takes from CoreFoundation. A symbol that is missing here
-# fails at the link.
+# The symbols of CoreFoundation that the crate `iana-time-zone` uses. If one is missing here,
+# linking fails.
 CORE_FOUNDATION = """\
 --- !tapi-tbd
 tbd-version:     4
@@ -84,10 +84,10 @@ def say(text):
 
 
 def macos_stubs(place):
-    """Makes the folder that stands for Apple's SDK."""
+    """Makes the folder of stubs that replaces Apple's SDK."""
     zig = importlib.util.find_spec("ziglang")
     if not zig:
-        sys.exit("release: this Python has no ziglang, whose list of libSystem's symbols macOS programs need; or set SDKROOT")
+        sys.exit("release: this Python has no ziglang, which macOS programs need for the symbols of libSystem; install it, or set SDKROOT")
     framework = place / "System/Library/Frameworks/CoreFoundation.framework"
     framework.mkdir(parents=True, exist_ok=True)
     (framework / "CoreFoundation.tbd").write_text(CORE_FOUNDATION)
@@ -98,9 +98,10 @@ def macos_stubs(place):
 
 
 def named_in_signature(program, name):
-    """A macOS program whose ad-hoc signature names it `name`. zig takes the name of its output
-    file, which contains a hash of the build folder's path. No hash covers the name. zig signs
-    programs for ARM64 only; Intel machines run programs without a signature."""
+    """A macOS program with `name` as the identifier in its ad-hoc signature. zig uses the name
+    of its output file, which contains a hash of the build folder's path. The identifier is not
+    part of any hash in the signature. zig signs programs for ARM64 only; Intel machines run
+    programs without a signature."""
     commands = struct.unpack_from("<I", program, 16)[0]
     at = 32
     for _ in range(commands):

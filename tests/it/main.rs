@@ -24,6 +24,7 @@ mod file;
 mod golden;
 mod honesty;
 mod hostile;
+mod http;
 mod identity;
 mod images;
 mod keys;

@@ -2,7 +2,7 @@
 //! is never used.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use poolscope::synth::Container;
 
 use crate::demo::{directory, json, poolscope};
+use crate::http::reply;
 
 /// Our own PDB and its identity; see `tests/fixtures/pdb`.
 const PDB: &[u8] = include_bytes!("../fixtures/pdb/driver.pdb");
@@ -79,7 +80,7 @@ impl Server {
     }
 }
 
-fn serve(mut stream: &TcpStream, log: &Mutex<Vec<String>>, body: Option<&[u8]>, length: usize) {
+fn serve(stream: &TcpStream, log: &Mutex<Vec<String>>, body: Option<&[u8]>, length: usize) {
     // Before the request is read: even a connection must be noticed.
     log.lock().unwrap().push(String::new());
     let mut lines = BufReader::new(stream).lines();
@@ -89,16 +90,7 @@ fn serve(mut stream: &TcpStream, log: &Mutex<Vec<String>>, body: Option<&[u8]>, 
     while lines.next().is_some_and(|l| l.is_ok_and(|l| !l.is_empty())) {}
     let asked = request.split(' ').nth(1).unwrap_or_default();
     *log.lock().unwrap().last_mut().unwrap() = asked.into();
-    let head = match body {
-        Some(_) => format!("200 OK\r\nContent-Length: {length}"),
-        None => "404 Not Found\r\nContent-Length: 0".into(),
-    };
-    let _ = write!(stream, "HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
-    let body = body.unwrap_or_default();
-    let _ = stream.write_all(body);
-    if body.len() < length {
-        thread::sleep(Duration::from_secs(60));
-    }
+    reply(stream, body, length);
 }
 
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {

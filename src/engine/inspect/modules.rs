@@ -121,6 +121,7 @@ impl Engine {
             } else {
                 module.name()
             };
+            let listed = found.len();
             for (at, name) in found {
                 let symbol = format!("{prefix}!{name}");
                 let (line, row) = match query.columns {
@@ -137,9 +138,9 @@ impl Engine {
                 out.notes.push(format!("{prefix}: exported symbols only"));
             }
             if more {
-                let most = grouped(MOST_SYMBOLS as u64);
+                let listed = grouped(listed as u64);
                 out.notes.push(format!(
-                    "{prefix}: not all matching symbols are listed, only {most}; a longer pattern matches fewer"
+                    "{prefix}: not all matching symbols are listed, only {listed}; a longer pattern matches fewer"
                 ));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use crate::http::reply;
 
 use super::terminal::Terminal;
 use super::{ENTER, ESC};
@@ -79,19 +81,10 @@ fn serve(body: Option<&'static [u8]>, length: usize) -> (String, Arc<AtomicUsize
     (address, connections)
 }
 
-fn answer(mut stream: &TcpStream, body: Option<&[u8]>, length: usize) {
+fn answer(stream: &TcpStream, body: Option<&[u8]>, length: usize) {
     let mut lines = BufReader::new(stream).lines();
     while lines.next().is_some_and(|l| l.is_ok_and(|l| !l.is_empty())) {}
-    let head = match body {
-        Some(_) => format!("200 OK\r\nContent-Length: {length}"),
-        None => "404 Not Found\r\nContent-Length: 0".into(),
-    };
-    let _ = write!(stream, "HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
-    let body = body.unwrap_or_default();
-    let _ = stream.write_all(body);
-    if body.len() < length {
-        thread::sleep(Duration::from_secs(120));
-    }
+    reply(stream, body, length);
 }
 
 #[test]

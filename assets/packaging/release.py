@@ -15,7 +15,7 @@ compares.
 
 macOS programs are linked without Apple's SDK. A folder of stubs replaces it: zig's list of the
 symbols of libSystem, and the symbols of CoreFoundation that a dependency uses. To link with a
-real SDK, set SDKROOT. Two builds of a macOS program are not yet identical.
+real SDK, set SDKROOT.
 
 --std-source DIR builds the standard library from its source (`library` of a rust-src of the
 same version), for targets that this machine's toolchain does not have.
@@ -97,32 +97,44 @@ def macos_stubs(place):
     shutil.copy(system / "SDKSettings.json", place)
 
 
-def named_in_signature(program, name):
-    """A macOS program with `name` as the identifier in its ad-hoc signature. zig uses the name
-    of its output file, which contains a hash of the build folder's path. The identifier is not
-    part of any hash in the signature. zig signs programs for ARM64 only; Intel machines run
-    programs without a signature."""
-    commands = struct.unpack_from("<I", program, 16)[0]
-    at = 32
-    for _ in range(commands):
-        command, size = struct.unpack_from("<II", program, at)
-        if command == 0x1D:  # LC_CODE_SIGNATURE
-            signature = struct.unpack_from("<I", program, at + 8)[0]
-            break
-        at += size
-    else:
-        return program
+def independent_of_place(program, name):
+    """A macOS program without what zig takes from the build folder: its UUID, which is a hash
+    that includes paths of object files, becomes a hash of the program; `name` becomes the
+    identifier in the ad-hoc signature, which is the name of zig's output file. The signature has
+    a hash of each page of the program, so the page with the UUID gets a new one; the identifier
+    is not part of any hash. zig signs programs for ARM64 only; Intel machines run programs
+    without a signature."""
     program = bytearray(program)
-    blobs = struct.unpack_from(">I", program, signature + 8)[0]
-    for blob in range(blobs):
+    places, at = {}, 32
+    for _ in range(struct.unpack_from("<I", program, 16)[0]):
+        command, size = struct.unpack_from("<II", program, at)
+        places[command] = at + 8
+        at += size
+    identity, signature = places[0x1B], None  # LC_UUID, LC_CODE_SIGNATURE
+    if 0x1D in places:
+        signature = struct.unpack_from("<I", program, places[0x1D])[0]
+    program[identity:identity + 16] = bytes(16)
+    digest = hashlib.sha256(program[:signature]).hexdigest()
+    program[identity:identity + 16] = uuid.uuid5(uuid.NAMESPACE_OID, digest).bytes
+    if not signature:
+        return bytes(program)
+    for blob in range(struct.unpack_from(">I", program, signature + 8)[0]):
         directory = signature + struct.unpack_from(">I", program, signature + 16 + 8 * blob)[0]
-        magic, _, _, _, _, identifier = struct.unpack_from(">6I", program, directory)
-        if magic == 0xFADE0C02:  # the code directory
-            start = directory + identifier
-            end = program.index(0, start)
-            if len(name) > end - start:
-                sys.exit("release: the signature has no room for the program's name")
-            program[start:end] = name.encode().ljust(end - start, b"\0")
+        magic, _, _, _, hashes, identifier = struct.unpack_from(">6I", program, directory)
+        if magic != 0xFADE0C02:  # the code directory
+            continue
+        start = directory + identifier
+        end = program.index(0, start)
+        if len(name) > end - start:
+            sys.exit("release: the signature has no room for the program's name")
+        program[start:end] = name.encode().ljust(end - start, b"\0")
+        width, kind, _, bits = program[directory + 36:directory + 40]
+        if (width, kind) != (32, 2):
+            sys.exit("release: the signature's hashes are not SHA-256")
+        page = identity >> bits << bits
+        slot = directory + hashes + 32 * (page >> bits)
+        limit = min(page + (1 << bits), signature)
+        program[slot:slot + 32] = hashlib.sha256(program[page:limit]).digest()
     return bytes(program)
 
 
@@ -278,7 +290,7 @@ class Release:
         name = program.name
         content = program.read_bytes()
         if target.endswith("-apple-darwin"):
-            content = named_in_signature(content, name)
+            content = independent_of_place(content, name)
         files = [(name, content, 0o755)]
         files.append(("man/poolscope.1", (ROOT / "assets/poolscope.1").read_bytes(), 0o644))
         for shell, text in completions.items():

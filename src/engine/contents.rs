@@ -21,17 +21,18 @@ impl Engine {
     ) -> Result<Option<Census>, rayon::ThreadPoolBuildError> {
         let workers = self.thread_pool()?;
         Ok(workers.install(|| {
-            let mut census = self.contents_on(index, question, wanted, progress)?;
+            let mut census = self.contents_on(index, question, true, wanted, progress)?;
             census.ages = self.ages_on(index, &question, true, wanted).ok()?;
             Some(census)
         }))
     }
 
-    /// The census without ages, on the calling thread's workers.
+    /// The census without ages, on the calling thread's workers. `follow` is that of [`Setting`].
     pub(super) fn contents_on(
         &self,
         index: &Snapshot,
         question: Question,
+        follow: bool,
         wanted: &(dyn Fn() -> bool + Sync),
         progress: &Progress,
     ) -> Option<Census> {
@@ -43,7 +44,7 @@ impl Engine {
             space: &space,
             objects: &ByHeader { engine: self },
             names: self.names(),
-            follow: true,
+            follow,
         };
         census::take(&setting, question, wanted, progress)
     }

@@ -52,8 +52,8 @@ pub struct Setting<'a> {
     pub objects: &'a dyn ObjectTypes,
     /// Names addresses in modules.
     pub names: &'a ModuleNames,
-    /// True to resolve pointers to blocks and to name addresses in modules; false to count only
-    /// pointers into modules.
+    /// True to look up the blocks that kernel addresses point to, which takes as long as all the
+    /// rest; false to count them as [`What::Kernel`].
     pub follow: bool,
 }
 
@@ -115,7 +115,7 @@ pub enum What {
     },
     /// Addresses in blocks of further tags.
     MorePool,
-    /// Kernel addresses outside of images and listed blocks.
+    /// Kernel addresses outside of images and listed blocks, or not looked up.
     Kernel,
 }
 
@@ -305,7 +305,6 @@ pub fn take(
     let mut answer = Answer {
         found: &found,
         names: &names,
-        follow: setting.follow,
     };
     let offsets: Vec<Offset> = (0..found.tally.slots.len())
         .map(|nth| answer.offset(nth))
@@ -345,7 +344,6 @@ pub fn take(
 struct Answer<'a, 'b> {
     found: &'a Found,
     names: &'a Names<'b>,
-    follow: bool,
 }
 
 /// A value is listed separately from other numbers if one block in this many has it.
@@ -425,11 +423,7 @@ impl Answer<'_, '_> {
             .filter_map(|(value, count)| Some((inside(value)?, count)))
             .filter(|(_, count)| *count > 0)
             .max_by_key(|&(rva, count)| (count, std::cmp::Reverse(rva)))?;
-        let place = match self.follow {
-            true => self.names.place(module, rva),
-            false => self.names.plain(module, rva),
-        };
-        Some((place, count))
+        Some((self.names.place(module, rva), count))
     }
 
     fn modules(&mut self, offsets: &[Offset]) -> Vec<Pointing> {

@@ -42,14 +42,6 @@ impl<'a> Names<'a> {
         module.map_or(0, |m| m.size)
     }
 
-    /// An RVA without a symbol name.
-    pub fn plain(&self, module: u32, rva: u32) -> Place {
-        Place {
-            name: format!("{}+{rva:#x}", self.module(module)),
-            function: None,
-        }
-    }
-
     /// An RVA with its symbol name.
     pub fn place(&self, module: u32, rva: u32) -> Place {
         let names = self.names;

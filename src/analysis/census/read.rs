@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::dump::PageBytes;
 use crate::memory::{AddressSpace, PAGE_SIZE, Va};
 use crate::pool::block::{Block, State};
 use crate::pool::index::Snapshot;
@@ -91,19 +92,45 @@ pub fn read(
     Some(out)
 }
 
+/// The page that was read last. Blocks are sorted by address, and several share a page.
+#[derive(Default)]
+struct LastPage<'a> {
+    space: Option<&'a AddressSpace>,
+    va: Va,
+    bytes: Option<&'a PageBytes>,
+}
+
+impl<'a> LastPage<'a> {
+    /// The page that contains an address; `None` if it can't be read.
+    fn at(&mut self, va: Va, space: &'a AddressSpace) -> Option<&'a PageBytes> {
+        let page = Va(va.0 - va.offset() as u64);
+        if self.va != page || !self.space.is_some_and(|last| std::ptr::eq(last, space)) {
+            *self = LastPage {
+                space: Some(space),
+                va: page,
+                bytes: space.page(page).ok(),
+            };
+        }
+        self.bytes
+    }
+}
+
 /// Calls `each` with every word of a block up to the limit; `None` for an unreadable word.
-fn words(block: &Block, space: &AddressSpace, mut each: impl FnMut(usize, Option<u64>)) {
+fn words<'a>(
+    block: &Block,
+    space: &'a AddressSpace,
+    page: &mut LastPage<'a>,
+    mut each: impl FnMut(usize, Option<u64>),
+) {
     let body = block.body();
     let length = block.bytes.saturating_sub(block.header_bytes()).min(LIMIT) & !(STEP - 1);
-    for (va, piece) in space.pieces(body, length) {
-        let start = va.0.wrapping_sub(body.0);
+    let mut start = 0;
+    while start < length {
+        let va = body.add(start);
         let end = (start + PAGE_SIZE - va.offset() as u64).min(length);
         let first = start.next_multiple_of(STEP);
-        let skipped = usize::try_from(first - start).ok();
-        let mut left = piece
-            .ok()
-            .zip(skipped)
-            .and_then(|(b, skipped)| b.get(skipped..));
+        let range = va.offset() + (first - start) as usize..va.offset() + (end - start) as usize;
+        let mut left = page.at(va, space).and_then(|bytes| bytes.get(range));
         // A word that crosses a page counts as unreadable; pool words are aligned.
         for nth in first / STEP..end.div_ceil(STEP) {
             let split = left.and_then(<[u8]>::split_first_chunk);
@@ -113,6 +140,7 @@ fn words(block: &Block, space: &AddressSpace, mut each: impl FnMut(usize, Option
                 split.map(|(word, _)| u64::from_le_bytes(*word)),
             );
         }
+        start = end;
     }
 }
 
@@ -124,8 +152,10 @@ fn own(block: &Block) -> std::ops::Range<u64> {
 fn watched(setting: &Setting<'_>, blocks: &[Block]) -> Vec<Vec<u64>> {
     let step = blocks.len().div_ceil(FIRST_LOOK).max(1);
     let mut values: Vec<Vec<u64>> = Vec::new();
+    let mut page = LastPage::default();
     for block in blocks.iter().step_by(step) {
-        words(block, (setting.space)(block.session), |nth, word| {
+        let space = (setting.space)(block.session);
+        words(block, space, &mut page, |nth, word| {
             if values.len() <= nth {
                 values.resize_with(nth + 1, Vec::new);
             }
@@ -157,12 +187,14 @@ impl Part {
     ) -> Part {
         let mut out = Part::default();
         let mut modules = Vec::new();
+        let mut page = LastPage::default();
         for (place, block) in (first..).zip(blocks) {
             let mut shape: Shape = [0; SHAPE];
             let mut read = 0u64;
             modules.clear();
             let session = block.session.unwrap_or(SYSTEM);
-            words(block, (setting.space)(block.session), |nth, value| {
+            let space = (setting.space)(block.session);
+            words(block, space, &mut page, |nth, value| {
                 let word = value.map(|v| classify(v, images, &own(block)));
                 let letter = word.map_or(families::UNREADABLE, families::code);
                 if let Some(to) = shape.get_mut(nth) {

@@ -112,7 +112,7 @@ impl Engine {
                 &own
             }
         };
-        let census = index.and_then(|index| self.sample(tag, None, index));
+        let census = index.and_then(|index| self.sample(tag, None, false, index));
         let services = index.map(|index| self.default_tags(index));
         let callers = index.map(|index| self.recorded_callers(tag, index));
         let callers = callers.unwrap_or_default();
@@ -172,15 +172,22 @@ impl Engine {
             .collect()
     }
 
-    /// A census of a small, evenly spread sample of a tag's blocks.
-    pub(super) fn sample(&self, tag: Tag, pool: Option<Pool>, index: &Snapshot) -> Option<Census> {
+    /// A census of a small, evenly spread sample of a tag's blocks. `follow` is that of
+    /// [`census::Setting`].
+    pub(super) fn sample(
+        &self,
+        tag: Tag,
+        pool: Option<Pool>,
+        follow: bool,
+        index: &Snapshot,
+    ) -> Option<Census> {
         let question = Question {
             pool,
             sample: SAMPLE,
             ..Question::of(tag)
         };
         let progress = census::Progress::default();
-        let census = self.contents_on(index, question, &|| true, &progress)?;
+        let census = self.contents_on(index, question, follow, &|| true, &progress)?;
         (census.read() > 0).then_some(census)
     }
 

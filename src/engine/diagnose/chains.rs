@@ -72,7 +72,7 @@ impl Engine {
 
     /// The tags that most blocks of a tag point to one to one.
     fn edges_of(&self, tag: Tag, index: &Snapshot) -> Vec<Edge> {
-        let Some(census) = self.sample(tag, None, index) else {
+        let Some(census) = self.sample(tag, None, true, index) else {
             return Vec::new();
         };
         let mut out: Vec<Edge> = Vec::new();

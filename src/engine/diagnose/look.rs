@@ -95,7 +95,7 @@ impl Engine {
             ..Question::of(row.tag)
         };
         let progress = census::Progress::default();
-        let Some(census) = self.contents_on(index, question, &|| true, &progress) else {
+        let Some(census) = self.contents_on(index, question, false, &|| true, &progress) else {
             return Vec::new();
         };
         let mut out = vec![census.coverage()];
@@ -158,7 +158,7 @@ impl Engine {
                 ..Question::of(other)
             };
             let progress = census::Progress::default();
-            let census = self.contents_on(index, question, &|| true, &progress)?;
+            let census = self.contents_on(index, question, true, &|| true, &progress)?;
             let (offset, share) = points_at(&census, tag)?;
             let attribution = self.attribution_by(other, Some(index), None);
             let whose = attribution

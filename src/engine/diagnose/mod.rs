@@ -162,7 +162,7 @@ impl Engine {
             .object_types()
             .of_tag(tag)
             .and_then(|_| self.objects(index, tag, LOOKED, &|| true));
-        let census = self.sample(tag, row.pool, index);
+        let census = self.sample(tag, row.pool, false, index);
         let pointing = census.as_ref().and_then(|census| self.pointing(census));
         let ages = self.sample_ages(tag, row.pool, index);
         let chain = chains.iter().find(|c| c.head == tag).map(Chain::sentence);

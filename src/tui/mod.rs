@@ -388,9 +388,9 @@ fn lost(why: io::Error, events: &Receiver<Event>) -> Error {
 }
 
 /// Panics on `!` if the variable is set, so that a test can check that a panic restores the
-/// terminal. Not in release builds.
+/// terminal. Only in builds for tests.
 fn panic_on_demand(message: &Message) {
-    if cfg!(debug_assertions)
+    if cfg!(feature = "synth")
         && let Message::Key(key) = message
     {
         let asked = key.code == crossterm::event::KeyCode::Char('!')

@@ -122,8 +122,6 @@ fn suspending_and_continuing_redraws_everything() {
     assert_eq!(terminal.exit_code(), 0);
 }
 
-/// Builds without debug assertions cannot panic on demand.
-#[cfg(debug_assertions)]
 #[test]
 fn a_panic_restores_the_terminal_and_is_reported() {
     let variables = [("POOLSCOPE_TEST_PANIC", "1"), ("RUST_BACKTRACE", "0")];

@@ -71,8 +71,6 @@ fn every_exit_restores_the_shells_terminal() {
     tmux.shell_is_back("interrupted");
 }
 
-/// Builds without debug assertions cannot panic on demand.
-#[cfg(debug_assertions)]
 #[test]
 fn a_panic_restores_the_shells_terminal() {
     let Some(tmux) = Tmux::start("panic", (100, 30)) else {

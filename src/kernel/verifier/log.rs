@@ -7,7 +7,7 @@
 
 use crate::bytes::u64_at;
 use crate::kernel::Kernel;
-use crate::memory::Va;
+use crate::memory::{PAGE_SIZE, Va};
 
 use super::Code;
 use super::kind::{Event, Kinds};
@@ -144,16 +144,14 @@ impl Log {
                 "the index of Driver Verifier's log can't be read: the order of its records is not known".into(),
             );
         }
-        let frames_at = kernel.offset(TYPE, "StackTrace");
-        let size = kernel.symbols.size_of(TYPE).map(u64::from);
-        let (Some(frames_at), Some(size)) = (frames_at, size) else {
+        let Some((frames_at, stride)) = layout(kernel) else {
             return Err("the layout of Driver Verifier's log is not known for this kernel".into());
         };
         let mut log = Log {
             at,
             length,
             index,
-            stride: size.max(frames_at + 8),
+            stride,
             frames_at,
             damage,
         };
@@ -164,10 +162,9 @@ impl Log {
     /// The log at an address, for use without symbols: as long as its first records are all
     /// valid, with frames in modules. The order of its records is unknown.
     pub(super) fn found(kernel: &Kernel, at: Va, code: &Code) -> Option<Log> {
-        let frames_at = kernel.offset(TYPE, "StackTrace")?;
-        let size = u64::from(kernel.symbols.size_of(TYPE)?);
-        let mut sizes = vec![size];
-        sizes.extend(SIZES.into_iter().filter(|s| *s != size));
+        let (frames_at, own) = layout(kernel)?;
+        let mut sizes = vec![own];
+        sizes.extend(SIZES.into_iter().filter(|s| *s != own));
         for stride in sizes {
             let log = Log {
                 stride: stride.max(frames_at + 8),
@@ -265,10 +262,14 @@ impl Log {
         }
     }
 
+    /// The address of a slot.
+    fn place(&self, slot: u32) -> Va {
+        self.at.add(u64::from(slot) * self.stride)
+    }
+
     fn record(&self, kernel: &Kernel, slot: u32) -> Result<Record, Gap> {
-        let at = self.at.add(u64::from(slot) * self.stride);
         let mut bytes = vec![0; self.stride as usize];
-        if kernel.space.read(at, &mut bytes).is_err() {
+        if kernel.space.read(self.place(slot), &mut bytes).is_err() {
             return Err(Gap::Unreadable);
         }
         parse(&bytes, self.frames_at as usize, slot)
@@ -277,7 +278,14 @@ impl Log {
     /// Passes all valid records, slot by slot.
     pub fn each(&self, kernel: &Kernel, take: &mut dyn FnMut(Record)) -> LogRead {
         let mut out = LogRead::default();
+        // A damaged length can name a million records that are not there.
+        let mut missing = None;
         for slot in 0..self.length {
+            let page = self.place(slot).0 / PAGE_SIZE;
+            if missing == Some(page) {
+                out.unreadable += 1;
+                continue;
+            }
             match self.record(kernel, slot) {
                 Ok(record) => {
                     out.used += 1;
@@ -285,7 +293,10 @@ impl Log {
                 }
                 Err(Gap::Empty) => {}
                 Err(Gap::Damaged) => out.damaged += 1,
-                Err(Gap::Unreadable) => out.unreadable += 1,
+                Err(Gap::Unreadable) => {
+                    out.unreadable += 1;
+                    missing = kernel.space.page(self.place(slot)).is_err().then_some(page);
+                }
             }
         }
         out
@@ -376,6 +387,14 @@ impl Log {
             _ => None,
         }
     }
+}
+
+/// The offset of the frames in a record, and the size of a record in bytes. `None` without
+/// symbols, or if a crafted PDB has a size that no record can have.
+fn layout(kernel: &Kernel) -> Option<(u64, u64)> {
+    let frames_at = kernel.offset(TYPE, "StackTrace")?;
+    let size = u64::from(kernel.symbols.size_of(TYPE)?).max(frames_at.checked_add(8)?);
+    (size <= PAGE_SIZE).then_some((frames_at, size))
 }
 
 /// Parses a record.

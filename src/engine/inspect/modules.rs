@@ -12,6 +12,8 @@ use crate::pool::Tag;
 
 use super::listing::{Listing, Value};
 
+/// Maximum number of notes of `x`; each module can have two.
+const MOST_NOTES: usize = 8;
 /// Maximum number of symbols of a module to list.
 const MOST_SYMBOLS: usize = 1 << 16;
 
@@ -149,7 +151,7 @@ impl Engine {
                 "no symbol matches {module}!{name}; symbols come from the PDB of nt and from export tables"
             )));
         }
-        out.notes.truncate(8);
+        limit(&mut out.notes);
         out.lines = Some(lines);
         Ok(out)
     }
@@ -295,4 +297,31 @@ fn date(seconds: i64) -> Option<String> {
     let at = time::OffsetDateTime::from_unix_timestamp(seconds).ok()?;
     at.format(&time::format_description::well_known::Rfc3339)
         .ok()
+}
+
+/// Limits the notes of `x`, and says how many are left out.
+fn limit(notes: &mut Vec<String>) {
+    let more = notes.len().saturating_sub(MOST_NOTES);
+    if more > 0 {
+        notes.truncate(MOST_NOTES);
+        notes.push(format!(
+            "there are {more} more such notes; a pattern for fewer modules shows them"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_that_are_left_out_are_counted() {
+        let mut few = vec!["a".to_owned(); MOST_NOTES];
+        let mut many = vec!["a".to_owned(); MOST_NOTES + 3];
+        limit(&mut few);
+        limit(&mut many);
+        assert_eq!(few, vec!["a"; MOST_NOTES]);
+        assert_eq!(many.len(), MOST_NOTES + 1);
+        assert!(many[MOST_NOTES].starts_with("there are 3 more"));
+    }
 }

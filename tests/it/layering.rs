@@ -374,3 +374,23 @@ fn no_files_import_each_other_in_a_cycle() {
     }
     assert!(wrong.is_empty(), "import cycles:\n{}", wrong.join("\n"));
 }
+
+/// Maximum number of lines of a source file; see `CONTRIBUTING.md`.
+const MOST_LINES: usize = 700;
+
+#[test]
+fn no_file_is_too_long() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches", "examples", "fuzz/src"] {
+        files.extend(sources(&root.join(folder)));
+    }
+    let long: Vec<String> = files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|e| e == "rs"))
+        .map(|file| (file, fs::read_to_string(file).unwrap().lines().count()))
+        .filter(|(_, lines)| *lines > MOST_LINES)
+        .map(|(file, lines)| format!("{}: {lines} lines", file.display()))
+        .collect();
+    assert!(long.is_empty(), "{long:#?}");
+}

@@ -7,7 +7,7 @@
 Needs cargo with the standard library of each target (`rustup target add`), and
 `pip install ziglang cargo-zigbuild`; for the packages cargo-deb and cargo-generate-rpm; for
 the dependency data inside the program cargo-auditable. What is missing is said, and ends
-the run unless --without names it.
+the run unless --without names it. What --without names is not used.
 
 The bytes depend on the source, the compiler and the tools alone: paths are mapped away,
 times are those of the commit, orders are sorted. --twice builds all in two places and
@@ -28,6 +28,7 @@ import importlib.util
 import io
 import json
 import os
+import shlex
 import shutil
 import struct
 import subprocess
@@ -145,7 +146,7 @@ class Release:
         [self.package] = package["packages"]
         self.version = self.package["version"]
         self.epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or output("git", "log", "-1", "--format=%ct"))
-        self.has = {tool: shutil.which(tool) is not None
+        self.has = {tool: tool not in options.without and shutil.which(tool) is not None
                     for tool in ["cargo-zigbuild", "cargo-auditable", "cargo-deb", "cargo-generate-rpm"]}
         for tool, there in self.has.items():
             if not there and tool not in options.without:
@@ -163,7 +164,7 @@ class Release:
             # The start files (crt1.o) of the compiler come with the installed target; zig has its own.
             flags.append("-Clink-self-contained=no")
         # C files of crates name their own paths in assertions.
-        c_flags = " ".join(f"-ffile-prefix-map={path}={name}" for path, name in maps.items())
+        c_flags = shlex.join(f"-ffile-prefix-map={path}={name}" for path, name in maps.items())
         env = dict(os.environ)
         env.update(
             CARGO_TARGET_DIR=str(build),
@@ -174,6 +175,7 @@ class Release:
         if target.endswith("-apple-darwin") and "SDKROOT" not in env:
             env["SDKROOT"] = str(build / "macos-stubs")
             macos_stubs(build / "macos-stubs")
+        env["CC_SHELL_ESCAPED_FLAGS"] = "1"
         env[f"CFLAGS_{target.replace('-', '_')}"] = c_flags
         if self.options.std_source:
             env["__CARGO_TESTS_ONLY_SRC_ROOT"] = str(Path(self.options.std_source).resolve())

@@ -29,6 +29,12 @@ const REFERENCES: [&str; 4] = [
 ];
 
 fn main() {
+    // Tests have time limits for code that is optimized, and for code that isn't.
+    println!("cargo:rustc-check-cfg=cfg(optimized)");
+    println!("cargo:rerun-if-env-changed=OPT_LEVEL");
+    if std::env::var("OPT_LEVEL").unwrap() != "0" {
+        println!("cargo:rustc-cfg=optimized");
+    }
     let mut hash = DefaultHasher::new();
     for source in SOURCES {
         println!("cargo:rerun-if-changed={source}");

@@ -353,17 +353,19 @@ fn the_judge_is_right_about_known_tables() {
     assert!(confirmed.first() >= 0.85, "{}", confirmed.line());
 }
 
+/// The fold of each group, 0 to 4: cases of one group are never on both sides.
+fn folds(all: &[Known]) -> BTreeMap<&str, usize> {
+    let groups: BTreeSet<&str> = all.iter().map(|k| k.group.as_str()).collect();
+    let numbered = groups.into_iter().enumerate();
+    numbered.map(|(i, group)| (group, i % 5)).collect()
+}
+
 /// Cross-validation in five folds: chooses the cuts on four fifths of the groups, and tests
 /// them on the other fifth.
 #[test]
 fn cuts_chosen_on_other_cases_hold() {
     let all = corpus();
-    let groups: BTreeSet<&str> = all.iter().map(|k| k.group.as_str()).collect();
-    let fold_of: BTreeMap<&str, usize> = groups
-        .into_iter()
-        .enumerate()
-        .map(|(i, g)| (g, i % 5))
-        .collect();
+    let fold_of = folds(&all);
     let mut grid = Vec::new();
     for suspicious in 2..=6 {
         for leak in (suspicious + 1)..=9 {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use poolscope::analysis::judgement::Verdict;
 use poolscope::analysis::judgement::verdict::{Cuts, Judged};
 
-use super::{Figures, Known, Outcome, Truth, corpus, figures_of, judge, outcome_of};
+use super::{Figures, Known, Outcome, Truth, corpus, figures_of, folds, judge, outcome_of};
 
 /// The rows of a case with their evidence, judged once.
 struct Table<'a> {
@@ -138,12 +138,7 @@ fn weights_fitted_on_other_cases_hold() {
     let all = corpus();
     let tables = tables(&all);
     let names = evidence_names(&tables);
-    let groups: BTreeSet<&str> = all.iter().map(|k| k.group.as_str()).collect();
-    let fold_of: BTreeMap<&str, usize> = groups
-        .into_iter()
-        .enumerate()
-        .map(|(i, g)| (g, i % 5))
-        .collect();
+    let fold_of = folds(&all);
     let mut sum = Figures::default();
     for fold in 0..5 {
         let is_held = |t: &&Table<'_>| fold_of[t.known.group.as_str()] == fold;

@@ -1,11 +1,12 @@
 //! Damaged records of Driver Verifier: each damage ends in a warning, and nothing is invented.
 
-use poolscope::engine::Recorder;
+use poolscope::engine::{Recorder, StacksOf};
 use poolscope::memory::Va;
-use poolscope::synth::Machine;
-use poolscope::synth::era::{WIN7, WIN10_2004};
+use poolscope::pool::TagPattern;
+use poolscope::synth::era::{WIN7, WIN10_2004, WIN11};
 use poolscope::synth::truth::{Pool, State};
 use poolscope::synth::verifier::Laid;
+use poolscope::synth::{Container, Machine};
 
 use super::{FIRST, LENGTH, Scene};
 
@@ -134,4 +135,24 @@ fn a_log_longer_than_its_pool_block_is_truncated() {
     let found = scene.of_tag();
     let warnings = found.warnings.join("\n");
     assert!(warnings.contains("has room for"), "{warnings}");
+}
+
+#[test]
+fn unreadable_log_records_are_counted() {
+    for era in [&WIN7, &WIN11] {
+        let mut scene = Scene::new(era, false);
+        let (log, stride) = (scene.laid.log.0, scene.laid.stride);
+        let page = (log + stride * u64::from(LENGTH) / 2) & !0xfff;
+        let frame = scene.machine.memory.frame(Va(page)).unwrap();
+        scene.machine.memory.physical.omit(frame);
+        let touches = |slot: &u64| {
+            let first = log + slot * stride;
+            first < page + 0x1000 && first + stride > page
+        };
+        let lost = (0..u64::from(LENGTH)).filter(touches).count() as u64;
+        assert!(lost > 1 && lost < u64::from(LENGTH));
+        let of = StacksOf::Tag(TagPattern::parse("Leak").unwrap());
+        let found = scene.ask_in(Container::BitmapKernel, &of);
+        assert_eq!(found.coverage.unreadable, lost, "{}", era.build);
+    }
 }

@@ -144,9 +144,13 @@ impl Scene {
     }
 
     fn ask(&self, of: &StacksOf) -> Stacks {
+        self.ask_in(Container::BitmapFull, of)
+    }
+
+    fn ask_in(&self, container: Container, of: &StacksOf) -> Stacks {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("MEMORY.DMP");
-        self.write(&path);
+        self.machine.write(&path, container).unwrap();
         let engine = Engine::open(&path, &Options::default()).unwrap();
         let index = engine.index(Arc::default()).unwrap();
         engine.stacks(Some(&index), of, &|| true).unwrap()

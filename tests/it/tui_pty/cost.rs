@@ -65,9 +65,12 @@ const TAG_LIST: (usize, usize) = (327, 3335);
 const OTHERS: (usize, usize) = (350, 5000);
 /// Maximum time to the first byte of an answer.
 const PROMPT: Duration = Duration::from_millis(50);
-/// The processor time that a row or a page may take here. Code that is not optimised takes
+/// The processor time that a row or a page may take. Code that is not optimised takes
 /// several times as long as what people use.
-const WORK: Duration = Duration::from_millis(100);
+const WORK: Duration = match cfg!(optimized) {
+    true => PROMPT,
+    false => Duration::from_millis(100),
+};
 
 const DOWN: &str = "\x1b[B";
 const PAGE_DOWN: &str = "\x1b[6~";

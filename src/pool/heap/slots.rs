@@ -61,11 +61,21 @@ fn header(walk: &Walk<'_, '_>, at: Va) -> Option<Block> {
     (first == 0 && found.bytes < LARGEST_SLOT).then_some(found)
 }
 
+/// Whether bytes can be the POOL_HEADER of a slot: a part of what [`header`] requires, which
+/// rules out most places at little cost.
+fn can_be_header(bytes: &[u8]) -> bool {
+    matches!(bytes, [0, _, units, kind, ..] if *units >= 2 && kind & 2 != 0)
+}
+
 /// The grid that most headers of a page match.
 fn grid(walk: &Walk<'_, '_>, page: Va) -> Option<Grid> {
     let mut votes: FxHashMap<Grid, usize> = FxHashMap::default();
-    let places = (0..PAGE_SIZE).step_by(UNIT as usize);
-    for block in places.filter_map(|at| header(walk, page.add(at))) {
+    let bytes = walk.view.page(page).ok()?;
+    let places = (0..PAGE_SIZE)
+        .step_by(UNIT as usize)
+        .zip(bytes.chunks_exact(UNIT as usize))
+        .filter(|(_, bytes)| can_be_header(bytes));
+    for block in places.filter_map(|(at, _)| header(walk, page.add(at))) {
         *votes.entry(Grid::of(&block)).or_default() += 1;
     }
     let (grid, votes) = votes.into_iter().max_by_key(|(g, n)| (*n, g.bytes))?;

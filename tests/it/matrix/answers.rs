@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use poolscope::analysis::census::{Progress, Question};
 use poolscope::engine::{Engine, Options};
@@ -27,6 +28,8 @@ pub struct Probe {
 #[derive(Default)]
 pub struct Asked {
     answers: Vec<Option<Vec<u8>>>,
+    /// The notes of each answer, once they are needed.
+    notes: [OnceLock<Notes>; ANSWERS.len()],
     warnings: BTreeSet<String>,
     /// Why the dump cannot be opened.
     pub refused: Option<String>,
@@ -163,6 +166,7 @@ fn ask_all(path: &Path, probe: &Probe, whole: Option<&Asked>) -> Asked {
     assert_eq!(answers.len(), ANSWERS.len());
     Asked {
         answers,
+        notes: Default::default(),
         warnings: engine.warnings().into_iter().collect(),
         refused: None,
     }
@@ -185,19 +189,26 @@ fn said(value: &Value, sentences: &mut BTreeSet<String>, unknown: &mut usize) {
     }
 }
 
-/// True if an answer has notes that the other one lacks.
-fn says_more(json: &[u8], than: &[u8]) -> bool {
-    if json == than {
-        return false;
-    }
-    let of = |json: &[u8]| {
-        let (mut sentences, mut unknown) = (BTreeSet::new(), 0);
+/// The notes of an answer: its sentences, and the number of its unknown values.
+struct Notes {
+    sentences: BTreeSet<String>,
+    unknown: usize,
+}
+
+impl Notes {
+    fn of(json: &[u8]) -> Notes {
+        let mut out = Notes {
+            sentences: BTreeSet::new(),
+            unknown: 0,
+        };
         let value = serde_json::from_slice(json).unwrap();
-        said(&value, &mut sentences, &mut unknown);
-        (sentences, unknown)
-    };
-    let ((before, known), (after, unknown)) = (of(than), of(json));
-    unknown > known || after.difference(&before).next().is_some()
+        said(&value, &mut out.sentences, &mut out.unknown);
+        out
+    }
+
+    fn say_more_than(&self, other: &Notes) -> bool {
+        self.unknown > other.unknown || !self.sentences.is_subset(&other.sentences)
+    }
 }
 
 impl Asked {
@@ -207,20 +218,22 @@ impl Asked {
             return vec![Outcome::None; ANSWERS.len()];
         }
         let warned = self.warnings.difference(&whole.warnings).next().is_some();
-        let pairs = || whole.answers.iter().zip(&self.answers);
-        let contradicted = pairs().any(|pair| match pair {
-            (Some(before), Some(after)) => says_more(after, before),
+        let says_more = |nth: usize| match (&whole.answers[nth], &self.answers[nth]) {
+            (Some(before), Some(after)) if before != after => {
+                let before = whole.notes[nth].get_or_init(|| Notes::of(before));
+                let after = self.notes[nth].get_or_init(|| Notes::of(after));
+                after.say_more_than(before)
+            }
             _ => false,
-        });
-        let outcome = |(before, after): (&Option<Vec<u8>>, &Option<Vec<u8>>)| match (before, after)
-        {
+        };
+        let outcome = |nth: usize| match (&whole.answers[nth], &self.answers[nth]) {
             (before, after) if before == after => Outcome::Same,
             (_, None) => Outcome::None,
-            (Some(before), Some(after)) if warned || says_more(after, before) => Outcome::Said,
             (None, _) => Outcome::Said,
-            _ if contradicted => Outcome::Contradicted,
+            _ if warned || says_more(nth) => Outcome::Said,
+            _ if (0..ANSWERS.len()).any(says_more) => Outcome::Contradicted,
             _ => Outcome::Believed,
         };
-        pairs().map(outcome).collect()
+        (0..ANSWERS.len()).map(outcome).collect()
     }
 }

@@ -15,8 +15,9 @@ mod fuzz;
 /// Maximum bytes that a run may allocate.
 const MOST_MEMORY: usize = 512 << 20;
 
-/// The harnesses have a limit of one second with optimised code. This code is not optimised
-/// and shares the machine with other tests, so the limit is higher; it still detects hangs.
+/// The harnesses have a limit of one second with fully optimised code. This code is less
+/// optimised and shares the machine with other tests, so the limit is higher; it still detects
+/// hangs.
 const MOST_TIME: Duration = Duration::from_secs(if cfg!(optimized) { 2 } else { 20 });
 
 /// The stored inputs of a target.

@@ -24,7 +24,7 @@ fn a_signal_at_any_moment_restores_the_terminal_and_leaves_the_cache_intact() {
     let place = cache.path().to_str().unwrap();
     let variables = [("XDG_CACHE_HOME", place)];
     let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
-    for (i, delay) in delays(7, 900).take(20).enumerate() {
+    for (i, delay) in delays(7, 400).take(20).enumerate() {
         let mut terminal = Terminal::open(demo(), &variables, (80, 24));
         if i % 4 == 3 {
             // While a key's request is being answered.
@@ -56,7 +56,7 @@ fn a_signal_at_any_moment_restores_the_terminal_and_leaves_the_cache_intact() {
 
 #[test]
 fn ctrl_c_twice_quits_at_any_moment() {
-    for delay in delays(11, 600).take(6) {
+    for delay in delays(11, 300).take(6) {
         let mut terminal = Terminal::open(demo(), &[], (80, 24));
         terminal.see("Leak");
         thread::sleep(delay);

@@ -1,6 +1,8 @@
 //! The command line for clap: each subcommand shows the options that apply to it, and two
 //! examples. All common options are accepted everywhere.
 
+use std::ffi::OsString;
+
 use clap::{Arg, Command, CommandFactory};
 
 use super::Args;
@@ -201,7 +203,16 @@ fn without(used: &[&str]) -> Vec<&'static str> {
 
 /// The command line with its help.
 pub fn command() -> Command {
-    let mut command = Args::command();
+    with_help(Args::command(), |_| true)
+}
+
+/// The command line with the help that these arguments can ask for. The help of all subcommands
+/// takes a millisecond.
+pub fn for_arguments(command: Command, arguments: &[OsString]) -> Command {
+    with_help(command, |name| arguments.iter().any(|typed| typed == name))
+}
+
+fn with_help(mut command: Command, wanted: impl Fn(&str) -> bool) -> Command {
     let common: Vec<Arg> = command
         .get_arguments()
         .filter(|argument| argument.is_global_set())
@@ -210,6 +221,7 @@ pub fn command() -> Command {
     let names: Vec<String> = command
         .get_subcommands()
         .map(|sub| sub.get_name().to_owned())
+        .filter(|name| wanted(name))
         .collect();
     for name in names {
         let hidden = without_use(&name);

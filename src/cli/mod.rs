@@ -24,7 +24,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use clap::FromArgMatches;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::engine::{Machine, Options};
 use crate::symbols::FetchError;
@@ -33,9 +33,11 @@ use outcome::CliError;
 
 /// Parses the process's arguments. Prints help or a usage error, and ends the process.
 pub fn arguments() -> Args {
-    match typed::arguments(std::env::args_os().collect()) {
+    let command = Args::command();
+    match typed::arguments(&command, std::env::args_os().collect()) {
         Ok(arguments) => {
-            let matches = help::command().get_matches_from(arguments);
+            let command = help::for_arguments(command, &arguments);
+            let matches = command.get_matches_from(arguments);
             Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
         }
         Err(why) => {

@@ -9,15 +9,16 @@ use crate::command::{self, Refusal, Request, table};
 
 /// Rewrites a command's WinDbg name or alias in the place of a subcommand to `run`.
 /// `poolscope lm DUMP m ntfs` becomes `poolscope run -- DUMP lm m ntfs`, and
-/// `poolscope DUMP '!poolused 2'` becomes `poolscope run -- DUMP '!poolused 2'`.
+/// `poolscope DUMP '!poolused 2'` becomes `poolscope run -- DUMP '!poolused 2'`. `command` has the
+/// options and subcommands.
 ///
 /// # Errors
 /// A word that is neither a file nor a command.
-pub fn arguments(typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
+pub fn arguments(command: &clap::Command, typed: Vec<OsString>) -> Result<Vec<OsString>, Refusal> {
     let Some((program, rest)) = typed.split_first() else {
         return Ok(typed);
     };
-    let shape = Shape::of_options();
+    let shape = Shape::of(command);
     let Some(at) = shape.first_word(rest) else {
         return Ok(typed);
     };
@@ -114,8 +115,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn of_options() -> Shape {
-        let command = super::help::command();
+    fn of(command: &clap::Command) -> Shape {
         let options = command.get_arguments().filter_map(|argument| {
             let takes = argument.get_action().takes_values();
             Some((argument.get_long()?.to_owned(), takes))
@@ -225,7 +225,7 @@ mod tests {
     fn rewritten(typed: &[&str]) -> Result<Vec<String>, Refusal> {
         let typed = [&["poolscope"], typed].concat();
         let typed = typed.iter().map(|t| OsString::from(*t)).collect();
-        let out = arguments(typed)?;
+        let out = arguments(&super::super::help::command(), typed)?;
         Ok(out[1..]
             .iter()
             .map(|a| a.to_string_lossy().into_owned())

@@ -168,6 +168,11 @@ impl Dump {
         })
     }
 
+    /// True if the pages of this container are decompressed into memory.
+    pub fn decompresses(&self) -> bool {
+        matches!(self.contents.pages, PageMap::Packed(_))
+    }
+
     /// Limits the bytes of decompressed pages in memory; further pages go to a temporary file.
     /// The default is no limit.
     pub fn limit_memory(&self, bytes: u64) {

@@ -116,7 +116,9 @@ impl Engine {
     pub fn open(path: &Path, options: &Options) -> Result<Engine, OpenError> {
         let descriptions = descriptions(options.pooltag.as_deref())?;
         let dump = Dump::open_with(path, options.partner.as_deref())?;
-        if let Some(limit) = options.memory.or_else(memory::default_limit) {
+        if dump.decompresses()
+            && let Some(limit) = options.memory.or_else(memory::default_limit)
+        {
             dump.limit_memory(limit);
         }
         Engine::of(Arc::new(dump), descriptions, options.clone())

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::layout::{Field, by_suffix};
 use super::verifier::Verifier;
@@ -126,8 +127,13 @@ struct Kernels {
     #[serde(borrow)]
     symbols: Vec<&'static str>,
     #[serde(borrow)]
-    kernels: FxHashMap<&'static str, (&'static str, Vec<u32>)>,
+    kernels: FxHashMap<&'static str, &'static RawValue>,
 }
+
+/// A kernel of the tables: its version, and the RVA of each symbol of [`Kernels`], or zero. Only
+/// the kernel of the dump is parsed.
+#[derive(Deserialize)]
+struct Listed(#[serde(borrow)] &'static str, Vec<u32>);
 
 /// A kernel that the tables identify by its PDB.
 pub(super) struct Kernel {
@@ -145,7 +151,7 @@ impl Kernel {
         static ALL: OnceLock<Option<Kernels>> = OnceLock::new();
         let all = ALL.get_or_init(|| serde_json::from_str(KERNELS).ok());
         let all = all.as_ref()?;
-        let (version, rvas) = all.kernels.get(key)?;
+        let Listed(version, rvas) = serde_json::from_str(all.kernels.get(key)?.get()).ok()?;
         let listed = all.symbols.iter().copied().zip(rvas.iter().copied());
         // Zero marks a symbol that this kernel does not have.
         let mut symbols: FxHashMap<_, _> = listed.filter(|&(_, rva)| rva != 0).collect();

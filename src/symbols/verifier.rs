@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 static ASSET: &str = include_str!("../../assets/verifier.json");
 
@@ -17,7 +18,7 @@ struct Asset {
     #[serde(borrow)]
     functions: Vec<&'static str>,
     #[serde(borrow)]
-    kernels: FxHashMap<&'static str, Listed>,
+    kernels: FxHashMap<&'static str, &'static RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +43,10 @@ impl Verifier {
     pub fn find(key: &str) -> Verifier {
         static ALL: OnceLock<Option<Asset>> = OnceLock::new();
         let all = ALL.get_or_init(|| serde_json::from_str(ASSET).ok());
-        let found = all.as_ref().and_then(|a| Some((a, a.kernels.get(key)?)));
+        let found = all.as_ref().and_then(|asset| {
+            let listed = asset.kernels.get(key)?.get();
+            Some((asset, serde_json::from_str::<Listed>(listed).ok()?))
+        });
         let Some((asset, listed)) = found else {
             return Verifier::default();
         };
@@ -52,7 +56,7 @@ impl Verifier {
             .collect();
         functions.sort_unstable();
         Verifier {
-            symbols: listed.symbols.clone(),
+            symbols: listed.symbols,
             functions,
         }
     }

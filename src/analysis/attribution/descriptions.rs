@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -21,6 +22,8 @@ const BUILT_IN: &str = include_str!("../../../assets/pooltags.txt");
 
 /// Maximum size in bytes; the largest public pooltag.txt has less than 300 KB.
 const MAX_FILE: u64 = 16 << 20;
+/// Typical length of a line in bytes.
+const TYPICAL_LINE: usize = 50;
 
 /// The entry for a tag.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -62,20 +65,38 @@ pub struct Descriptions {
     layers: Vec<Arc<Layer>>,
 }
 
+/// A table.
 #[derive(Clone, Debug, Default)]
 struct Layer {
-    exact: FxHashMap<[u8; 4], Description>,
+    text: Cow<'static, [u8]>,
+    exact: FxHashMap<[u8; 4], Entry>,
     /// Sorted by length of the literal prefix, descending.
-    wild: Vec<([u8; 4], usize, Description)>,
+    wild: Vec<([u8; 4], usize, Entry)>,
     entries: usize,
     ignored: usize,
+}
+
+/// A line of a table. Its description is made when it is first needed: a table has thousands of
+/// lines, and a dump has a few hundred tags.
+#[derive(Clone, Debug)]
+struct Entry {
+    /// The line's range in the text of the table.
+    line: Range<u32>,
+    description: OnceLock<Option<Box<Description>>>,
+}
+
+/// The fields of a line.
+struct Fields<'a> {
+    tag: [u8; 4],
+    binary: &'a [u8],
+    text: &'a [u8],
 }
 
 impl Descriptions {
     /// The built-in table only.
     pub fn built_in() -> Descriptions {
         static PARSED: OnceLock<Arc<Layer>> = OnceLock::new();
-        let built_in = PARSED.get_or_init(|| Arc::new(parse(BUILT_IN.as_bytes())));
+        let built_in = PARSED.get_or_init(|| Arc::new(parse(BUILT_IN.as_bytes().into())));
         Descriptions {
             layers: vec![Arc::clone(built_in)],
         }
@@ -92,7 +113,7 @@ impl Descriptions {
                 "{length} bytes is too large for a pooltag.txt"
             )));
         }
-        let layer = parse(&fs::read(path)?);
+        let layer = parse(fs::read(path)?.into());
         if layer.entries == 0 {
             return Err(io::Error::other(
                 "no entry found; each line must be `Tag - binary - description`",
@@ -106,7 +127,7 @@ impl Descriptions {
     /// The entry for a tag.
     pub fn get(&self, tag: Tag) -> Option<&Description> {
         let bytes = tag.bytes();
-        let exact = self.layers.iter().find_map(|layer| layer.exact.get(&bytes));
+        let exact = self.layers.iter().find_map(|layer| layer.exact(bytes));
         exact.or_else(|| self.layers.iter().find_map(|layer| layer.family(bytes)))
     }
 
@@ -125,6 +146,10 @@ impl Descriptions {
 }
 
 impl Layer {
+    fn exact(&self, tag: [u8; 4]) -> Option<&Description> {
+        self.exact.get(&tag)?.description(&self.text)
+    }
+
     fn family(&self, tag: [u8; 4]) -> Option<&Description> {
         let fits = |pattern: &[u8; 4]| {
             for (p, b) in pattern.iter().zip(tag) {
@@ -140,27 +165,30 @@ impl Layer {
         self.wild
             .iter()
             .find(|(pattern, ..)| fits(pattern))
-            .map(|(.., description)| description)
+            .and_then(|(.., entry)| entry.description(&self.text))
     }
 }
 
-fn parse(bytes: &[u8]) -> Layer {
+fn parse(bytes: Cow<'static, [u8]>) -> Layer {
     let bytes = one_byte_characters(bytes);
     let mut layer = Layer::default();
+    layer.exact.reserve(bytes.len() / TYPICAL_LINE);
     // Thousands of lines are parsed at every start: searches for bytes are left to `memchr`.
     let ends = memchr::memchr2_iter(b'\n', b'\r', &bytes).chain([bytes.len()]);
     let mut start = 0;
     for end in ends {
+        let place = start as u32..end as u32;
         let line = bytes.get(start..end).unwrap_or_default();
         start = end + 1;
         if is_comment(line) {
             continue;
         }
-        match entry(line) {
-            Some((tag, description)) => layer.add(tag, description),
+        match fields(line) {
+            Some(fields) => layer.add(fields.tag, place),
             None => layer.ignored += 1,
         }
     }
+    layer.text = bytes;
     layer.wild.sort_by_key(|(pattern, literal, _)| {
         let fixed = pattern.iter().filter(|b| !matches!(b, b'?' | b'*'));
         std::cmp::Reverse((*literal, fixed.count()))
@@ -169,9 +197,9 @@ fn parse(bytes: &[u8]) -> Layer {
 }
 
 /// Removes the byte order mark and converts UTF-16 to UTF-8; other bytes are unchanged.
-fn one_byte_characters(bytes: &[u8]) -> Cow<'_, [u8]> {
+fn one_byte_characters(bytes: Cow<'static, [u8]>) -> Cow<'static, [u8]> {
     if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
-        return Cow::Borrowed(rest);
+        return rest.to_owned().into();
     }
     if let Some(rest) = bytes.strip_prefix(b"\xff\xfe") {
         return Cow::Owned(utf16(rest, u16::from_le_bytes));
@@ -191,11 +219,11 @@ fn one_byte_characters(bytes: &[u8]) -> Cow<'_, [u8]> {
     };
     let mostly = |count: usize| count > 0 && count >= start.len() / 2 * 9 / 10;
     if mostly(zeros(1)) {
-        Cow::Owned(utf16(bytes, u16::from_le_bytes))
+        Cow::Owned(utf16(&bytes, u16::from_le_bytes))
     } else if mostly(zeros(0)) {
-        Cow::Owned(utf16(bytes, u16::from_be_bytes))
+        Cow::Owned(utf16(&bytes, u16::from_be_bytes))
     } else {
-        Cow::Borrowed(bytes)
+        bytes
     }
 }
 
@@ -210,21 +238,45 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Vec<u8> {
 
 impl Layer {
     /// The first entry of a tag wins.
-    fn add(&mut self, tag: [u8; 4], description: Description) {
+    fn add(&mut self, tag: [u8; 4], line: Range<u32>) {
         self.entries += 1;
-        match tag.iter().position(|b| matches!(b, b'?' | b'*')) {
-            Some(literal) => {
-                let description = Description {
-                    pattern: Some(String::from_utf8_lossy(&tag).into_owned()),
-                    ..description
-                };
-                self.wild.push((tag, literal, description));
-            }
+        let entry = Entry {
+            line,
+            description: OnceLock::new(),
+        };
+        match wildcard(tag) {
+            Some(literal) => self.wild.push((tag, literal, entry)),
             None => {
-                self.exact.entry(tag).or_insert(description);
+                self.exact.entry(tag).or_insert(entry);
             }
         }
     }
+}
+
+impl Entry {
+    /// The description; `text` is the text of the entry's table.
+    fn description(&self, text: &[u8]) -> Option<&Description> {
+        let range = self.line.start as usize..self.line.end as usize;
+        let make = || Some(Box::new(fields(text.get(range)?)?.description()));
+        self.description.get_or_init(make).as_deref()
+    }
+}
+
+impl Fields<'_> {
+    fn description(&self) -> Description {
+        let binary = latin1(self.binary);
+        let known = !binary.is_empty() && !binary.eq_ignore_ascii_case("<unknown>");
+        Description {
+            text: latin1(self.text),
+            binary: known.then_some(binary),
+            pattern: wildcard(self.tag).map(|_| String::from_utf8_lossy(&self.tag).into_owned()),
+        }
+    }
+}
+
+/// The position of the first wildcard in a tag.
+fn wildcard(tag: [u8; 4]) -> Option<usize> {
+    tag.iter().position(|b| matches!(b, b'?' | b'*'))
 }
 
 fn is_comment(line: &[u8]) -> bool {
@@ -238,7 +290,7 @@ fn is_comment(line: &[u8]) -> bool {
 
 /// Parses `Tag  - binary - description`. The tag is the first four columns verbatim, unless the
 /// separator comes earlier (a tag without its trailing blanks).
-fn entry(line: &[u8]) -> Option<([u8; 4], Description)> {
+fn fields(line: &[u8]) -> Option<Fields<'_>> {
     let (at, rest) = separator(line)?;
     let tag = padded(line.get(..at.min(4))?);
     // If there is other text between the tag's columns and the separator, the line is prose.
@@ -250,20 +302,15 @@ fn entry(line: &[u8]) -> Option<([u8; 4], Description)> {
         Some((at, text)) => (rest.get(..at)?, text),
         None => (&[][..], rest),
     };
-    let binary = latin1(binary);
-    let text = latin1(text);
-    if text.is_empty() {
-        return None;
+    (!is_blank(text)).then_some(Fields { tag, binary, text })
+}
+
+/// True if the text has no visible character.
+fn is_blank(text: &[u8]) -> bool {
+    match text.trim_ascii_start().first() {
+        Some(byte) if byte.is_ascii_graphic() => false,
+        _ => latin1(text).is_empty(),
     }
-    let known = !binary.is_empty() && !binary.eq_ignore_ascii_case("<unknown>");
-    Some((
-        tag,
-        Description {
-            text,
-            binary: known.then_some(binary),
-            pattern: None,
-        },
-    ))
 }
 
 /// Finds the first `-` that follows white space (or is in the fifth column) and is followed by
@@ -330,7 +377,7 @@ mod tests {
 
     fn table(text: &str) -> Descriptions {
         Descriptions {
-            layers: vec![Arc::new(parse(text.as_bytes()))],
+            layers: vec![Arc::new(parse(text.as_bytes().to_owned().into()))],
         }
     }
 
@@ -462,7 +509,7 @@ mod tests {
     #[test]
     fn a_wildcard_in_the_users_file_does_not_hide_an_exact_entry() {
         let mut all = Descriptions::built_in();
-        let mine = parse(b"Th?? - mine.sys - mine\nThrx - mine.sys - mine too\n");
+        let mine = parse(b"Th?? - mine.sys - mine\nThrx - mine.sys - mine too\n"[..].into());
         all.layers.insert(0, Arc::new(mine));
         assert_eq!(get(&all, "Thre").unwrap().1.as_deref(), Some("nt!ps"));
         assert_eq!(get(&all, "Thrx").unwrap().0, "mine too");
@@ -489,9 +536,9 @@ mod tests {
             ("UTF-16BE with a mark", with_mark(b"\xfe\xff", &be)),
             ("UTF-16LE, cut in a character", le[..le.len() - 1].to_vec()),
         ] {
-            let layer = parse(&bytes);
+            let layer = parse(bytes.into());
             assert_eq!((layer.entries, layer.ignored), (1, 1), "{name}");
-            let found = layer.exact.get(b"Leak").unwrap();
+            let found = layer.exact(*b"Leak").unwrap();
             assert_eq!(found.text, "Gr\u{fc}\u{df}e", "{name}");
         }
     }
@@ -509,7 +556,7 @@ mod tests {
     fn other_encodings_are_tolerated() {
         let table = Descriptions {
             layers: vec![Arc::new(parse(
-                b"\xef\xbb\xbfAbcd - x.sys - Gr\xfc\xdfe\x07\n",
+                b"\xef\xbb\xbfAbcd - x.sys - Gr\xfc\xdfe\x07\n"[..].into(),
             ))],
         };
         assert_eq!(get(&table, "Abcd").unwrap().0, "Grüße");
@@ -518,9 +565,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_file_causes_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let layer = parse(&bytes);
-            for description in layer.exact.values() {
-                prop_assert!(!description.text.contains(char::is_control));
+            let layer = parse(bytes.into());
+            for tag in layer.exact.keys() {
+                let text = &layer.exact(*tag).expect("every entry has a description").text;
+                prop_assert!(!text.is_empty() && !text.contains(char::is_control));
             }
         }
     }

@@ -390,10 +390,16 @@ impl Log {
 }
 
 /// The offset of the frames in a record, and the size of a record in bytes. `None` without
-/// symbols, or if a crafted PDB has a size that no record can have.
+/// symbols, or if they are implausible.
 fn layout(kernel: &Kernel) -> Option<(u64, u64)> {
     let frames_at = kernel.offset(TYPE, "StackTrace")?;
-    let size = u64::from(kernel.symbols.size_of(TYPE)?).max(frames_at.checked_add(8)?);
+    plausible(frames_at, kernel.symbols.size_of(TYPE)?.into())
+}
+
+/// A layout with at least one frame per record; `None` if a crafted PDB has a size or an offset
+/// that no record can have.
+fn plausible(frames_at: u64, size: u64) -> Option<(u64, u64)> {
+    let size = size.max(frames_at.checked_add(8)?);
     (size <= PAGE_SIZE).then_some((frames_at, size))
 }
 
@@ -464,6 +470,15 @@ mod tests {
                 .frames,
             []
         );
+    }
+
+    #[test]
+    fn layouts_of_crafted_symbols_are_refused() {
+        assert_eq!(plausible(0x18, 0x80), Some((0x18, 0x80)));
+        assert_eq!(plausible(0x18, 0), Some((0x18, 0x20)));
+        assert_eq!(plausible(0x18, PAGE_SIZE + 1), None);
+        assert_eq!(plausible(PAGE_SIZE, 0x80), None);
+        assert_eq!(plausible(u64::MAX, 0x80), None);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::engine::{Machine, Options};
 use crate::symbols::FetchError;
 use crate::system::console::takes_sequences;
+use crate::system::threads;
 use outcome::CliError;
 
 /// Parses the process's arguments. Prints help or a usage error, and ends the process.
@@ -51,11 +52,8 @@ pub fn arguments() -> Args {
 pub fn run(args: Args) -> Outcome {
     #[cfg(unix)]
     survive_limits();
-    // Sorting and counting use rayon's global threads; if they cannot be created, it is
-    // only slower.
-    let _ = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.common.threads)
-        .build_global();
+    // Sorting and counting use rayon's global threads.
+    threads::start_global(args.common.threads);
     let result = commands::run(&args);
     match &result {
         Err(error) if error.is_closed_pipe() => Outcome::Done,

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::command::Refusal;
 use crate::engine::{NoAccounts, OpenError};
+use crate::system::threads::NoThreads;
 use crate::tui;
 
 /// The result of a command.
@@ -92,8 +93,8 @@ pub enum CliError {
     #[error("interrupted")]
     Interrupted(u8),
     /// The system refused to start threads.
-    #[error("the worker threads can't be started: {0}; try --threads 1")]
-    Threads(#[from] rayon::ThreadPoolBuildError),
+    #[error(transparent)]
+    Threads(#[from] NoThreads),
 }
 
 impl From<Refusal> for CliError {

@@ -3,6 +3,7 @@
 use crate::analysis::census::{self, Census, Progress, Question, Setting};
 use crate::memory::AddressSpace;
 use crate::pool::index::Snapshot;
+use crate::system::threads::NoThreads;
 
 use super::Engine;
 use super::objects::ByHeader;
@@ -18,7 +19,7 @@ impl Engine {
         question: Question,
         wanted: &(dyn Fn() -> bool + Sync),
         progress: &Progress,
-    ) -> Result<Option<Census>, rayon::ThreadPoolBuildError> {
+    ) -> Result<Option<Census>, NoThreads> {
         let workers = self.thread_pool()?;
         Ok(workers.install(|| {
             let mut census = self.contents_on(index, question, true, wanted, progress)?;

@@ -17,6 +17,7 @@ use crate::pool::page::{PageError, PoolPage};
 use crate::pool::tracker::Trackers;
 use crate::pool::{Tag, TagPattern};
 use crate::symbols::WantedPdb;
+use crate::system::threads::NoThreads;
 
 use super::{
     Allocs, Answered, Attributed, DumpFacts, Engine, Info, ModuleFacts, Modules, NoAccounts,
@@ -132,12 +133,12 @@ pub trait Machine: Send + Sync + Debug {
     ///
     /// # Errors
     /// If the threads can't be started.
-    fn workers(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError>;
+    fn workers(&self) -> Result<rayon::ThreadPool, NoThreads>;
     /// Worker threads for background work.
     ///
     /// # Errors
     /// If the threads can't be started.
-    fn background_workers(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError>;
+    fn background_workers(&self) -> Result<rayon::ThreadPool, NoThreads>;
     /// The pool page that contains an address.
     ///
     /// # Errors
@@ -406,11 +407,11 @@ impl Machine for Engine {
         Some(self.index_builder(progress))
     }
 
-    fn workers(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    fn workers(&self) -> Result<rayon::ThreadPool, NoThreads> {
         self.thread_pool()
     }
 
-    fn background_workers(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    fn background_workers(&self) -> Result<rayon::ThreadPool, NoThreads> {
         self.background_pool()
     }
 

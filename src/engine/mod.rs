@@ -50,7 +50,6 @@ pub use poolused::{ListedPoolUsed, NoAccounts, PoolUsed, PoolUsedRow, Selection,
 pub use refs::TagReferences;
 pub use stacks::{Recorder, StackRow, Stacks, StacksCoverage, StacksOf};
 pub use symbols::PdbStatus;
-pub use walk::threads;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};

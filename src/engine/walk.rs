@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::pool::index::{IndexBuilder, Progress, Snapshot};
 use crate::pool::legacy::Encoding;
+use crate::system::threads::{self, NoThreads};
 
 use super::{Engine, memory};
 
@@ -26,8 +27,8 @@ impl Engine {
     ///
     /// # Errors
     /// If the threads can't be started.
-    pub fn thread_pool(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
-        threads(self.options.threads)
+    pub fn thread_pool(&self) -> Result<rayon::ThreadPool, NoThreads> {
+        threads::pool(self.options.threads)
     }
 
     /// Worker threads for a background walk. Unless the number is configured, one core is left to
@@ -35,11 +36,11 @@ impl Engine {
     ///
     /// # Errors
     /// If the threads can't be started.
-    pub fn background_pool(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    pub fn background_pool(&self) -> Result<rayon::ThreadPool, NoThreads> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         match self.options.threads {
-            0 => threads(cores.saturating_sub(1).max(1)),
-            asked => threads(asked),
+            0 => threads::pool(cores.saturating_sub(1).max(1)),
+            asked => threads::pool(asked),
         }
     }
 
@@ -47,20 +48,9 @@ impl Engine {
     ///
     /// # Errors
     /// If the worker threads can't be started.
-    pub fn index(&self, progress: Arc<Progress>) -> Result<Snapshot, rayon::ThreadPoolBuildError> {
+    pub fn index(&self, progress: Arc<Progress>) -> Result<Snapshot, NoThreads> {
         let builder = self.index_builder(progress);
         builder.run(&self.thread_pool()?);
         Ok(builder.snapshot())
     }
-}
-
-/// This number of worker threads; 0 for one per core.
-///
-/// # Errors
-/// If the threads can't be started.
-pub fn threads(count: usize) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(count)
-        .thread_name(|i| format!("pool-{i}"))
-        .build()
 }

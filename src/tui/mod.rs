@@ -225,13 +225,15 @@ fn open(source: Source) -> Result<Arc<dyn Machine>, Error> {
     let (done, opened) = mpsc::channel::<()>();
     let path = path.as_path();
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let announce = move || {
             // The sender is dropped when the dump is open; only a timeout needs a message.
             if opened.recv_timeout(ANNOUNCE_AFTER) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let name = path.to_string_lossy();
                 let _ = writeln!(io::stderr(), "opening {} ...", clean(&name));
             }
-        });
+        };
+        // Without this thread, a slow dump opens without a message.
+        let _ = thread::Builder::new().spawn_scoped(scope, announce);
         let _done = done;
         Ok(crate::evidence::open(path, &options)?)
     })

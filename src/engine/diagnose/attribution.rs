@@ -15,6 +15,7 @@ use crate::analysis::references::References;
 use crate::kernel::identity::ModuleIdentity;
 use crate::pool::index::Snapshot;
 use crate::pool::{Pool, Tag};
+use crate::system::threads::NoThreads;
 
 use super::super::Engine;
 use super::Shared;
@@ -227,10 +228,7 @@ impl Engine {
     ///
     /// # Errors
     /// If the worker threads can't be started.
-    pub fn drivers(
-        &self,
-        index: Option<&Snapshot>,
-    ) -> Result<Drivers, rayon::ThreadPoolBuildError> {
+    pub fn drivers(&self, index: Option<&Snapshot>) -> Result<Drivers, NoThreads> {
         let workers = self.thread_pool()?;
         self.all_references_on(&workers, &|| true);
         if let Some(index) = index {

@@ -28,6 +28,7 @@ use crate::pool::index::{IndexBuilder, Progress, Segment, SizeCount, Snapshot, T
 use crate::pool::page::{PageError, PoolPage};
 use crate::pool::tracker::Trackers;
 use crate::symbols::WantedPdb;
+use crate::system::threads::{self, NoThreads};
 
 use super::answers::NOTHING;
 use super::archive::{ArchiveError, Manifest, Stored};
@@ -607,12 +608,12 @@ impl Machine for Evidence {
         None
     }
 
-    fn workers(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
-        crate::engine::threads(self.options.threads)
+    fn workers(&self) -> Result<rayon::ThreadPool, NoThreads> {
+        threads::pool(self.options.threads)
     }
 
-    fn background_workers(&self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
-        crate::engine::threads(1)
+    fn background_workers(&self) -> Result<rayon::ThreadPool, NoThreads> {
+        threads::pool(1)
     }
 
     fn page(&self, address: Va) -> Result<PoolPage, PageError> {

@@ -500,10 +500,12 @@ fn walk(shared: &Shared, progress: &Arc<Progress>, started: Instant) -> Result<(
     };
     let (done, finished) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        let walker = scope.spawn(|| {
+        let walk = || {
             let _done = done;
             builder.run(&pool);
-        });
+        };
+        let walker = thread::Builder::new().spawn_scoped(scope, walk);
+        let walker = walker.map_err(|error| error.to_string())?;
         let mut windows = usize::MAX;
         // The channel closes when the walker ends, even after a panic.
         while finished.recv_timeout(NEWS_EVERY) == Err(RecvTimeoutError::Timeout) {

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use crate::engine::Machine;
@@ -29,17 +30,23 @@ pub(super) fn index(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
     Ok(index)
 }
 
-/// Caches the index in a separate thread while `answer` is computed and printed.
+/// Caches the index in a separate thread while `answer` is computed and printed; afterwards if
+/// there is no thread for it.
 pub(super) fn keeping<T>(
     args: &Args,
     engine: &dyn Machine,
     index: &Snapshot,
     answer: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    std::thread::scope(|scope| {
-        let kept = scope.spawn(|| engine.keep_index(index));
+    thread::scope(|scope| {
+        let keep = || engine.keep_index(index);
+        let keeper = thread::Builder::new().spawn_scoped(scope, keep);
         let answered = answer();
-        if let Ok(Some(why)) = kept.join() {
+        let kept = match keeper {
+            Ok(keeper) => keeper.join().ok().flatten(),
+            Err(_) => keep(),
+        };
+        if let Some(why) = kept {
             note(args, &why);
         }
         answered
@@ -58,16 +65,18 @@ fn walk(args: &Args, engine: &dyn Machine) -> Result<Snapshot> {
         return Ok(builder.snapshot());
     }
     let (done, stop) = std::sync::mpsc::channel::<()>();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let shown = Arc::clone(&progress);
-        scope.spawn(move || {
+        let show = move || {
             while stop.recv_timeout(Duration::from_millis(200))
                 == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
             {
                 let _ = write!(io::stderr(), "\rpool {:3.0}%", shown.share() * 100.0);
             }
             let _ = write!(io::stderr(), "\r          \r");
-        });
+        };
+        // Without this thread, the walk shows no progress.
+        let _ = thread::Builder::new().spawn_scoped(scope, show);
         builder.run(&workers);
         drop(done);
     });

@@ -210,17 +210,20 @@ fn walk(machine: &dyn Machine, wanted: &(dyn Fn() -> bool + Sync)) -> Result<Sna
     let workers = machine.workers().map_err(|e| e.to_string())?;
     let (done, stop) = std::sync::mpsc::channel::<()>();
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let watch = || {
             let stop = stop;
             while stop.recv_timeout(LOOK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 if !wanted() {
                     progress.cancel();
                 }
             }
-        });
+        };
+        let watcher = thread::Builder::new().spawn_scoped(scope, watch);
+        watcher.map_err(|error| error.to_string())?;
         builder.run(&workers);
         drop(done);
-    });
+        Ok::<(), Why>(())
+    })?;
     Ok(builder.snapshot())
 }
 

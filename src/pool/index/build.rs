@@ -116,9 +116,11 @@ impl IndexBuilder {
         };
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            if let Some(ahead) = ahead {
-                scope.spawn(|| ahead.run(&self.progress));
-            }
+            let ahead = ahead.filter(|ahead| {
+                let read = || ahead.run(&self.progress);
+                let reader = std::thread::Builder::new().spawn_scoped(scope, read);
+                reader.is_ok()
+            });
             pool.broadcast(|_| self.work(&order, &next, ahead));
         });
     }

@@ -19,9 +19,13 @@ pub fn suspends(signal: i32) -> bool {
 
 #[cfg(unix)]
 mod unix {
+    use std::io;
+    use std::sync::Arc;
     use std::thread;
     use std::time::Duration;
 
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::io::Errno;
     use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
     use signal_hook::iterator::Signals;
 
@@ -31,11 +35,21 @@ mod unix {
     const PATIENCE: Duration = Duration::from_secs(2);
 
     /// Starts the signal thread, which passes each signal to `take`; `take` returns false
-    /// when nothing listens any more.
+    /// when nothing listens any more. A terminal that is gone counts as SIGHUP.
     ///
     /// # Errors
     /// If the handlers cannot be installed.
-    pub fn listen(take: impl Fn(i32) -> bool + Send + 'static) -> std::io::Result<()> {
+    pub fn listen(take: impl Fn(i32) -> bool + Send + Sync + 'static) -> io::Result<()> {
+        let take = Arc::new(take);
+        let take_loss = Arc::clone(&take);
+        thread::Builder::new()
+            .name("ui-hangup".into())
+            .spawn(move || {
+                if is_lost() {
+                    take_loss(SIGHUP);
+                    end(SIGHUP);
+                }
+            })?;
         let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGCONT])?;
         thread::Builder::new()
             .name("ui-signals".into())
@@ -43,9 +57,7 @@ mod unix {
                 for signal in signals.forever() {
                     let heard = take(signal);
                     if super::ends(signal) {
-                        thread::sleep(PATIENCE);
-                        screen::abandon();
-                        signal_hook::low_level::exit(128 + signal);
+                        end(signal);
                     }
                     if !heard {
                         return;
@@ -53,6 +65,34 @@ mod unix {
                 }
             })?;
         Ok(())
+    }
+
+    /// Waits until the terminal is gone. False if the system does not tell.
+    ///
+    /// The kernel's SIGHUP does not reach a program that runs in another session than the
+    /// terminal's, as under `su -c`; and crossterm reads a terminal that is gone in an endless
+    /// loop, because it ignores the end of the file.
+    fn is_lost() -> bool {
+        let output = io::stdout();
+        loop {
+            // A hang-up is reported without being asked for.
+            let mut terminal = [PollFd::new(&output, PollFlags::empty())];
+            match poll(&mut terminal, None) {
+                Err(Errno::INTR) => {}
+                Err(_) => return false,
+                Ok(_) => {
+                    let lost = PollFlags::HUP | PollFlags::ERR;
+                    return terminal.iter().any(|t| t.revents().intersects(lost));
+                }
+            }
+        }
+    }
+
+    /// Ends the process if the main loop does not.
+    fn end(signal: i32) {
+        thread::sleep(PATIENCE);
+        screen::abandon();
+        signal_hook::low_level::exit(128 + signal);
     }
 
     /// Stops the process until it is continued. With `group`, stops the whole job: a shell

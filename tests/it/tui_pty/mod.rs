@@ -110,6 +110,12 @@ fn ending_signals_restore_the_terminal_and_set_the_exit_status() {
 }
 
 #[test]
+fn a_terminal_that_is_gone_ends_the_program_without_a_signal() {
+    let code = terminal::exit_code_without_terminal(demo());
+    assert_eq!(code, 128 + libc::SIGHUP as u32);
+}
+
+#[test]
 fn suspending_and_continuing_redraws_everything() {
     let mut terminal = Terminal::open(demo(), &[], (80, 24));
     terminal.see("Pool walked");

@@ -30,6 +30,58 @@ pub struct Terminal {
     reads: Arc<AtomicBool>,
 }
 
+/// The program with arguments, and with its files in a folder.
+fn command(arguments: &[&OsStr], folder: &Path) -> CommandBuilder {
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_poolscope"));
+    command.args(arguments);
+    command.env("TERM", "xterm-256color");
+    command.env("LC_ALL", "C.UTF-8");
+    command.env_remove("NO_COLOR");
+    command.env_remove("_NT_SYMBOL_PATH");
+    command.env_remove("_NT_ALT_SYMBOL_PATH");
+    // Not in HOME, which a test may set to a directory that does not exist.
+    command.cwd(folder);
+    for kept in [
+        "XDG_CACHE_HOME",
+        "XDG_STATE_HOME",
+        "XDG_CONFIG_HOME",
+        "HOME",
+    ] {
+        command.env(kept, folder);
+    }
+    command
+}
+
+fn wait_for(child: &mut dyn Child) -> u32 {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.exit_code();
+        }
+        assert!(started.elapsed() < PATIENCE, "it does not end");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Opens a dump in a terminal that is not the controlling one, as under `su -c`, takes the
+/// terminal away, and returns the exit status.
+pub fn exit_code_without_terminal(dump: &Path) -> u32 {
+    let pair = native_pty_system().openpty(PtySize::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command(&[dump.as_os_str()], folder.path());
+    command.set_controlling_tty(false);
+    let mut child = pair.slave.spawn_command(command).unwrap();
+    let mut output = pair.master.try_clone_reader().unwrap();
+    let mut screen = vt100::Parser::default();
+    let mut buffer = [0; 4096];
+    while !screen.screen().contents().contains("Leak") {
+        let length = output.read(&mut buffer).unwrap();
+        screen.process(&buffer[..length]);
+    }
+    drop((output, pair));
+    wait_for(&mut *child)
+}
+
 impl Terminal {
     pub fn open(dump: &Path, variables: &[(&str, &str)], size: (u16, u16)) -> Terminal {
         Terminal::run(&[dump.as_os_str()], variables, size)
@@ -44,24 +96,8 @@ impl Terminal {
             pixel_height: 0,
         };
         let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_poolscope"));
-        command.args(arguments);
-        command.env("TERM", "xterm-256color");
-        command.env("LC_ALL", "C.UTF-8");
-        command.env_remove("NO_COLOR");
-        command.env_remove("_NT_SYMBOL_PATH");
-        command.env_remove("_NT_ALT_SYMBOL_PATH");
         let cache = tempfile::tempdir().unwrap();
-        // Not in HOME, which a test may set to a directory that does not exist.
-        command.cwd(cache.path());
-        for kept in [
-            "XDG_CACHE_HOME",
-            "XDG_STATE_HOME",
-            "XDG_CONFIG_HOME",
-            "HOME",
-        ] {
-            command.env(kept, cache.path());
-        }
+        let mut command = command(arguments, cache.path());
         for (name, value) in variables {
             command.env(name, value);
         }
@@ -154,14 +190,7 @@ impl Terminal {
     }
 
     pub fn exit_code(&mut self) -> u32 {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.exit_code();
-            }
-            assert!(started.elapsed() < PATIENCE, "it does not end");
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_for(&mut *self.child)
     }
 
     pub fn is_restored(&self) {

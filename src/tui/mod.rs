@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::engine::{self, Machine, OpenError};
 use crate::report::text::clean;
@@ -197,7 +197,10 @@ pub fn run(source: impl Into<Source>, options: Options) -> Result<(), Error> {
             session.perform(&mut app, effect)?;
         }
     }
-    session.run(&mut app, &events)
+    match session.run(&mut app, &events) {
+        Err(Error::Terminal(why)) => Err(lost(why, &events)),
+        ended => ended,
+    }
 }
 
 /// Converts terminal input to an event for the main loop.
@@ -268,7 +271,7 @@ impl Session {
             };
             let waiting = std::iter::once(first).chain(events.try_iter());
             for event in waiting.take(EVENTS_PER_FRAME) {
-                if let Next::Quit = self.take(app, event, events)? {
+                if let Next::Quit = self.take(app, event)? {
                     return Ok(());
                 }
             }
@@ -276,17 +279,12 @@ impl Session {
         }
     }
 
-    fn take(
-        &mut self,
-        app: &mut App,
-        event: Event,
-        events: &Receiver<Event>,
-    ) -> Result<Next, Error> {
+    fn take(&mut self, app: &mut App, event: Event) -> Result<Next, Error> {
         let message = match event {
             Event::Message(message) => message,
             Event::Reopened(reopened) => self.swap(*reopened),
             Event::Signal(signal) => return self.signal(app, signal),
-            Event::InputLost(why) => return Err(lost(why, events)),
+            Event::InputLost(why) => return Err(why.into()),
         };
         panic_on_demand(&message);
         for effect in app.update(message) {
@@ -376,10 +374,11 @@ impl Session {
     }
 }
 
-/// A terminal that hangs up ends the input and also sends a signal. The signal is the
-/// better explanation.
+/// A terminal that hangs up fails, and also sends a signal. The signal is the better explanation.
 fn lost(why: io::Error, events: &Receiver<Event>) -> Error {
-    while let Ok(event) = events.recv_timeout(Duration::from_millis(200)) {
+    let until = Instant::now() + Duration::from_millis(200);
+    let left = || until.saturating_duration_since(Instant::now());
+    while let Ok(event) = events.recv_timeout(left()) {
         if let Event::Signal(signal) = event
             && terminal::signals::ends(signal)
         {

@@ -206,8 +206,8 @@ pub fn command() -> Command {
     with_help(Args::command(), |_| true)
 }
 
-/// The command line with the help that these arguments can ask for. The help of all subcommands
-/// takes a millisecond.
+/// The command line with the help that these arguments can ask for: making the help of all
+/// subcommands would slow every start.
 pub fn for_arguments(command: Command, arguments: &[OsString]) -> Command {
     with_help(command, |name| arguments.iter().any(|typed| typed == name))
 }

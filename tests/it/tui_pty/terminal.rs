@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, SlavePty, native_pty_system};
+use portable_pty::{
+    Child, CommandBuilder, MasterPty, PtyPair, PtySize, SlavePty, native_pty_system,
+};
 
 /// Long, because the machine may be busy with other builds.
 pub const PATIENCE: Duration = Duration::from_secs(300);
@@ -64,21 +66,24 @@ fn wait_for(child: &mut dyn Child) -> u32 {
 }
 
 /// Opens a dump in a terminal that is not the controlling one, as under `su -c`, takes the
-/// terminal away, and returns the exit status.
+/// terminal away once the verdict is shown and nothing more is drawn, and returns the exit status.
 pub fn exit_code_without_terminal(dump: &Path) -> u32 {
-    let pair = native_pty_system().openpty(PtySize::default()).unwrap();
+    let PtyPair { slave, master } = native_pty_system().openpty(PtySize::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut command = command(&[dump.as_os_str()], folder.path());
     command.set_controlling_tty(false);
-    let mut child = pair.slave.spawn_command(command).unwrap();
-    let mut output = pair.master.try_clone_reader().unwrap();
+    let mut child = slave.spawn_command(command).unwrap();
+    // A program that ends too early is then an error of the reader.
+    drop(slave);
+    let mut output = master.try_clone_reader().unwrap();
     let mut screen = vt100::Parser::default();
     let mut buffer = [0; 4096];
-    while !screen.screen().contents().contains("Leak") {
+    while !screen.screen().contents().contains("Verdict: LEAK") {
         let length = output.read(&mut buffer).unwrap();
+        assert!(length > 0, "the program ended");
         screen.process(&buffer[..length]);
     }
-    drop((output, pair));
+    drop((output, master));
     wait_for(&mut *child)
 }
 
